@@ -1,0 +1,1 @@
+"""Other programs' command lines, translated at the edge; nothing below knows them."""

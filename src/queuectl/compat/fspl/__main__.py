@@ -1,0 +1,5 @@
+"""`python -m queuectl.compat.fspl`."""
+
+from queuectl.compat.fspl import run
+
+run()

@@ -1,0 +1,57 @@
+"""Variables: those a packet carries, and those a command sees, byte for byte as this process was given them."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_CARRIED = b"FSPL_SET_"
+
+
+def inherited() -> list[tuple[bytes, bytes]]:
+    """The variables this process was started with, in order, doubles included.
+
+    Not `os.environ`: that knows no doubles, and the interpreter itself may have added LC_CTYPE to it.
+    """
+    try:
+        with open("/proc/self/environ", "rb", buffering=0) as block:
+            entries = block.read().split(b"\0")
+    except OSError:
+        return list(os.environb.items())
+    pairs = []
+    for entry in entries:
+        end = entry.find(b"=", 1)
+        if end > 0:
+            pairs.append((entry[:end], entry[end + 1 :]))
+    return pairs
+
+
+def captured() -> tuple[tuple[bytes, bytes], ...]:
+    """The variables a packet carries: those called FSPL_SET_…, without that beginning."""
+    if not any(name.startswith(_CARRIED) for name in os.environb):
+        return ()
+    return tuple([(name[len(_CARRIED) :], value) for name, value in inherited() if name.startswith(_CARRIED)])
+
+
+class Environment:
+    """A mapping as posix_spawn reads it, sorted by name; a name may hold `=`, so two may look alike to the command."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, base: Mapping[bytes, bytes], added: Iterable[tuple[bytes, bytes]]) -> None:
+        self.pairs = sorted({**base, **dict(added)}.items())
+
+    def keys(self) -> list[bytes]:
+        return [name for name, _ in self.pairs]
+
+    def values(self) -> list[bytes]:
+        return [value for _, value in self.pairs]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, name: bytes) -> bytes:
+        return dict(self.pairs)[name]

@@ -1,0 +1,124 @@
+"""A queue is a directory: `jobs` with one file per packet, `nextseq` and its lock; anyone may add files to it."""
+
+from __future__ import annotations
+
+import os
+
+from queuectl.compat.fspl.descriptors import open_regular, reader
+from queuectl.compat.fspl.faults import DEBUG, FsplError, log, quoted, system_words
+from queuectl.compat.fspl.names import is_job_name
+from queuectl.packet import Packet, PacketError, decode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from queuectl.compat.fspl.args import Arguments
+
+_HEAD_BYTES = 4096
+
+
+class Job:
+    """A readable packet in a queue."""
+
+    __slots__ = ("name", "packet")
+
+    def __init__(self, packet: Packet, name: bytes) -> None:
+        self.packet = packet
+        self.name = name
+
+
+class Queue:
+    """A queue directory, as named on the command line."""
+
+    __slots__ = ("jobs", "path")
+
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+        self.jobs = path + b"/jobs"
+
+    def job_path(self, name: bytes) -> bytes:
+        return self.jobs + b"/" + name
+
+    def scan(self, decoder: bytes | None) -> Iterator[Job]:
+        """All jobs that can be read now, in no order; what cannot be read is passed over, as it may still arrive."""
+        read = _read_plain if decoder is None else _decoded_by(decoder)
+        with os.scandir(self.jobs) as entries:
+            for entry in entries:
+                name = entry.name
+                if not is_job_name(name):
+                    continue
+                try:
+                    # Asked of the directory entry, so that a FIFO is not even opened.
+                    if entry.is_file():
+                        yield Job(read(self.jobs + b"/" + name), name)
+                    else:
+                        log(DEBUG, "queuectl::fspl", f"skipping {quoted(name)}: not a regular file")
+                except PacketError as error:
+                    log(DEBUG, "queuectl::fspl", f"skipping {quoted(name)}: {error}")
+                except OSError as error:
+                    log(DEBUG, "queuectl::fspl", f"skipping {quoted(name)}: {system_words(error)}")
+
+    def find(self, number: int, decoder: bytes | None) -> Job:
+        """The job with this number; FsplError where there is none, or where any two share a number."""
+        job = by_number(self.scan(decoder)).get(number)
+        if job is None:
+            raise FsplError(f"Job {number} not found in directory {quoted(self.path)}")
+        return job
+
+    def open(self, job: Job) -> int:
+        return open_regular(self.job_path(job.name))
+
+
+def by_number(jobs: Iterable[Job]) -> dict[int, Job]:
+    """Jobs by their number; no order can be kept where two share one, so that is an error."""
+    found: dict[int, Job] = {}
+    for job in jobs:
+        other = found.setdefault(job.packet.seq, job)
+        if other is not job:
+            raise FsplError(
+                f"Attempted to process {quoted(job.name)} with seq {job.packet.seq}, "
+                f"which was already seen in {quoted(other.name)}"
+            )
+    return found
+
+
+def read_header(fd: int) -> Packet:
+    """The header of an open job; leaves the descriptor at the payload."""
+    head = os.read(fd, _HEAD_BYTES)
+    packet, length = decode(head, reader(fd))
+    os.lseek(fd, length, os.SEEK_SET)
+    return packet
+
+
+def _read_plain(path: bytes) -> Packet:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return decode(os.read(fd, _HEAD_BYTES), reader(fd))[0]
+    finally:
+        os.close(fd)
+
+
+def _decoded_by(command: bytes) -> Callable[[bytes], Packet]:
+    from queuectl.compat.fspl.decoder import Decoder
+
+    def read(path: bytes) -> Packet:
+        fd = open_regular(path)
+        try:
+            with Decoder(command, fd) as decoder:
+                return decode(b"", reader(decoder.output))[0]
+        finally:
+            os.close(fd)
+
+    return read
+
+
+def queue_init(args: Arguments) -> None:
+    queue = Queue(args.queuedir)
+    os.mkdir(queue.path)
+    os.mkdir(queue.jobs)
+    if not args.append_only:
+        from queuectl.compat.fspl.sequence import Sequence
+
+        with Sequence(queue.path + b"/nextseq", create_lock=True) as sequence:
+            sequence.read()

@@ -1,0 +1,110 @@
+"""Sequence files: one number, read and changed under a lock that the original program honours as well.
+
+The lock is `flock` on an empty file beside it that is never deleted; the number is replaced by rename, never edited:
+
+1. lock FILE.lock (at once or not at all, unless asked to wait)
+2. read FILE; a missing one is created with 1
+3. write FILE.temp, fsync it, rename it to FILE
+4. unlock
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from queuectl.compat.fspl.args import NUMBER_MAX, number
+from queuectl.compat.fspl.descriptors import sync_directory, write_all
+from queuectl.compat.fspl.faults import FsplError, quoted, system_words
+
+_LINE_BYTES_MAX = 1 << 16
+# What the original trims; str.strip() would also take the control characters 1c to 1f.
+_BLANKS = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+
+
+class Sequence:
+    """A sequence file whose lock is held from `__enter__` to `__exit__`."""
+
+    __slots__ = ("lock", "path")
+
+    def __init__(self, path: bytes, *, create_lock: bool, wait: bool = False) -> None:
+        self.path = path
+        self.lock = os.open(path + b".lock", os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create_lock else 0), 0o666)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            os.close(self.lock)
+            raise
+
+    def __enter__(self) -> Sequence:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Closed, not unlocked: where a keeper holds the lock too, it must outlast us.
+        os.close(self.lock)
+
+    def read(self) -> int:
+        """The next number; a missing file is created and says 1."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self.write(1)
+            return 1
+        try:
+            return parse_number(_first_line(fd))
+        finally:
+            os.close(fd)
+
+    def write(self, following: int, *, sync_rename: bool = False) -> None:
+        """Replace the number: on disk before the rename, and with `sync_rename` the rename as well."""
+        temporary = self.path + b".temp"
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            write_all(fd, b"%d\n" % following)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, self.path)
+        if sync_rename:
+            sync_directory(os.path.dirname(self.path))
+
+
+def after(current: int) -> int:
+    """The number after `current`; after the last one comes 0."""
+    return 0 if current == NUMBER_MAX else current + 1
+
+
+def parse_number(line: bytes) -> int:
+    """The number on the first line of a sequence file.
+
+    >>> parse_number(b" +5\\r")
+    5
+    """
+    try:
+        return number(line.decode().strip(_BLANKS).encode())
+    except UnicodeDecodeError:
+        raise FsplError("stream did not contain valid UTF-8") from None
+    except ValueError as reason:
+        raise FsplError(str(reason)) from None
+
+
+def of_queue(queuedir: bytes) -> Sequence:
+    """The locked sequence of a queue; its lock file is never created here, because append-only queues have none."""
+    path = queuedir + b"/nextseq"
+    try:
+        return Sequence(path, create_lock=False)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        message = f"Opening lock file at {quoted(path + b'.lock')}; if missing, this may be an append-only queue"
+        raise FsplError(message, system_words(error)) from None
+
+
+def _first_line(fd: int) -> bytes:
+    line = b""
+    while b"\n" not in line and len(line) < _LINE_BYTES_MAX:
+        block = os.read(fd, 4096)
+        if not block:
+            break
+        line += block
+    return line.partition(b"\n")[0]
