@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -43,6 +44,7 @@ def run() -> NoReturn:
         signal,
     )
 
+    gc.disable()  # a run makes no cycles worth looking for among ten thousand jobs
     if getsignal(SIGINT) is default_int_handler:
         signal(SIGINT, SIG_DFL)
     os._exit(main())

@@ -22,17 +22,35 @@ def start(
     env: Environment | Mapping[bytes, bytes],
     descriptors: list[tuple[int, int]],
     *,
+    place: bytes = b"",
     own_group: bool = False,
 ) -> int:
-    """Start argv[0], found along PATH, with `descriptors` (from, to) in place; no shell is tried in its stead."""
+    """Start argv[0], found at `place` or along PATH, with `descriptors` (from, to); no shell is tried in its stead."""
     actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in descriptors if source != target]
     # Python ignores these two signals, and an ignored signal stays ignored in what it starts.
     options: dict[str, Any] = {"file_actions": actions, "setsigdef": (SIGPIPE, SIGXFSZ)}
     if own_group:
         options["setpgroup"] = 0
-    if any(b"\0" in word for word in argv) or any(b"\0" in text for text in (*env.keys(), *env.values())):
-        raise FsplError("nul byte found in provided data")
-    return os.posix_spawnp(argv[0], argv, env, **options)  # type: ignore[arg-type]
+    try:
+        if place:
+            try:
+                return os.posix_spawn(place, argv, env, **options)  # type: ignore[arg-type]
+            except (FileNotFoundError, PermissionError):
+                pass  # it was there a moment ago
+        return os.posix_spawnp(argv[0], argv, env, **options)  # type: ignore[arg-type]
+    except ValueError:
+        raise FsplError("nul byte found in provided data") from None
+
+
+def located(command: bytes) -> bytes:
+    """Where along PATH a command is, so that a thousand jobs need not look for it; empty where that is not sure."""
+    if not command or b"/" in command or b"\0" in command:
+        return b""
+    for folder in os.environb.get(b"PATH", b"").split(b":"):
+        path = (folder or b".") + b"/" + command
+        if os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
+    return b""
 
 
 def wait(pid: int) -> int:

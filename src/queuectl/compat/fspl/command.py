@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queuectl.compat.fspl.args import Arguments
     from queuectl.compat.fspl.keeper import Keeper
-    from queuectl.compat.fspl.queuedir import Queue
+    from queuectl.compat.fspl.queuedir import Job, Queue
 
 
 class Unstartable(FsplError):
@@ -25,31 +25,47 @@ class Unstartable(FsplError):
 class Receiver:
     """The command of the receiving side, as the command line has it."""
 
-    __slots__ = ("_args", "_base", "keeper", "queue")
+    __slots__ = ("_args", "_base", "_place", "_prepared", "following", "keeper", "queue")
 
     def __init__(self, args: Arguments, queue: Queue | None = None) -> None:
         self._args = args
-        self._base = dict(inherited())
+        self._base = dict(sorted(inherited()))
+        self._place = children.located(args.command)
+        self._prepared: tuple[Packet, Environment] | None = None
         self.queue = queue
         self.keeper: Keeper | None = None
+        self.following: Job | None = None
 
     def run(self, packet: Packet, name: bytes, payload: int, output: int | None) -> str:
         """Do what the packet says with `payload` as stdin; how it failed in words, empty where it went well."""
         if not isinstance(packet.work, Command):
             return "Failure" if isinstance(packet.work, Fail) else ""
-        try:
-            pairs = variables(packet, self.queue, name)
-        except FsplError as error:
-            raise Unstartable(str(error)) from None
+        env = self._environment(packet, name)
         argv = self._argv(packet.work)
         descriptors = [] if self._args.ignore_payload else [(payload, 0)]
         if output is not None:
             descriptors += [(output, 1), (output, 2)]
         if self.keeper is not None and self.queue is not None:
-            from queuectl.compat.fspl.keeper import STARTING
+            self.keeper.starting(self.queue.job_path(name))
+        return self._outcome(self._started(argv, env, descriptors))
 
-            self.keeper.note(STARTING, self.queue.job_path(name))
-        return self._outcome(self._started(argv, Environment(self._base, pairs), descriptors))
+    def _environment(self, packet: Packet, name: bytes) -> Environment:
+        if self._prepared is not None and self._prepared[0] is packet:
+            return self._prepared[1]
+        try:
+            return Environment(self._base, variables(packet, self.queue, name))
+        except FsplError as error:
+            raise Unstartable(str(error)) from None
+
+    def _look_ahead(self) -> None:
+        """Prepare the following job while this one runs: between two jobs nothing else runs."""
+        self._prepared = None
+        if self.following is not None:
+            packet = self.following.packet
+            try:
+                self._prepared = packet, self._environment(packet, self.following.name)
+            except Unstartable:
+                pass  # said when its turn comes
 
     def _argv(self, work: Command) -> list[bytes]:
         own = [self._args.command, *self._args.params]
@@ -62,7 +78,7 @@ class Receiver:
 
     def _started(self, argv: list[bytes], env: Environment, descriptors: list[tuple[int, int]]) -> int:
         try:
-            pid = children.start(argv, env, descriptors)
+            pid = children.start(argv, env, descriptors, place=self._place)
         except FsplError as error:
             self._idle()
             raise Unstartable(str(error)) from None
@@ -72,10 +88,11 @@ class Receiver:
                 raise Unstartable(f"{error.strerror} (os error {error.errno})") from None
             raise
         if self.keeper is not None:
-            self.keeper.note(pid)
+            self.keeper.running(pid)
         return pid
 
     def _outcome(self, pid: int) -> str:
+        self._look_ahead()
         timeout_s = self._args.timeout
         status = children.wait(pid) if timeout_s is None else children.wait_within(pid, timeout_s)
         if status is None:
@@ -96,4 +113,4 @@ class Receiver:
 
     def _idle(self) -> None:
         if self.keeper is not None:
-            self.keeper.note(0)
+            self.keeper.idle()

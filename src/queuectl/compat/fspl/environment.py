@@ -39,19 +39,20 @@ def captured() -> tuple[tuple[bytes, bytes], ...]:
 class Environment:
     """A mapping as posix_spawn reads it, sorted by name; a name may hold `=`, so two may look alike to the command."""
 
-    __slots__ = ("pairs",)
+    __slots__ = ("_names", "_texts")
 
     def __init__(self, base: Mapping[bytes, bytes], added: Iterable[tuple[bytes, bytes]]) -> None:
-        self.pairs = sorted({**base, **dict(added)}.items())
+        self._texts = {**base, **dict(added)}
+        self._names = sorted(self._texts)
 
     def keys(self) -> list[bytes]:
-        return [name for name, _ in self.pairs]
+        return self._names
 
     def values(self) -> list[bytes]:
-        return [value for _, value in self.pairs]
+        return [self._texts[name] for name in self._names]
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self._names)
 
     def __getitem__(self, name: bytes) -> bytes:
-        return dict(self.pairs)[name]
+        return self._texts[name]

@@ -83,10 +83,11 @@ def stdin_payload(args: Arguments) -> None:
 
 def queue_payload(args: Arguments) -> None:
     queue = Queue(args.queuedir)
-    fd = queue.open(queue.find(args.job, args.decoder))
+    job = queue.find(args.job, args.decoder)
+    fd = queue.open(job)
     try:
         if args.decoder is None:
-            read_header(fd)
+            read_header(fd, job)
             pour(fd, 1)
         else:
             _decoded_payload(args.decoder, fd)

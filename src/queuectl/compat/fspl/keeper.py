@@ -41,11 +41,18 @@ class Keeper:
             _keep(self._page, reading, lock)
         os.close(reading)
 
-    def note(self, pid: int, job_path: bytes = b"") -> None:
-        """What runs now: IDLE, STARTING with the job's path, or a pid."""
-        if job_path:
-            self._page[8 : 10 + len(job_path)] = len(job_path).to_bytes(2, "little") + job_path
+    def starting(self, job_path: bytes) -> None:
+        """A command for this job is about to start."""
+        self._page[8 : 10 + len(job_path)] = len(job_path).to_bytes(2, "little") + job_path
+        self.running(STARTING)
+
+    def running(self, pid: int) -> None:
+        """This is the command; IDLE where there is none."""
         self._page[:8] = pid.to_bytes(8, "little")
+
+    def idle(self) -> None:
+        """No command runs."""
+        self.running(IDLE)
 
     def dismiss(self) -> None:
         """Let the keeper end; returns when it has."""
@@ -70,7 +77,7 @@ def _keep(page: mmap, processor: int, lock: int) -> NoReturn:
 
 def _become_quiet(keep: set[int]) -> None:
     """Outlive what ends the processor, and hold no descriptor that somebody may wait on."""
-    from _signal import SIG_IGN, SIGHUP, SIGINT, SIGQUIT, SIGTERM, signal
+    from _signal import SIG_IGN, SIGHUP, SIGINT, SIGQUIT, SIGTERM, signal  # type: ignore[import-not-found]
 
     for number in (SIGHUP, SIGINT, SIGQUIT, SIGTERM):
         signal(number, SIG_IGN)

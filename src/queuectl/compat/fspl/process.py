@@ -64,12 +64,12 @@ class _Run:
 
     def all(self, jobs: Iterator[Job]) -> None:
         left = self.args.maxjobs
+        job = next(jobs, None)
         try:
-            while left is None or left > 0:
-                job = next(jobs, None)
-                if job is None:
-                    break
+            while job is not None and left != 0:
+                following = self.receiver.following = next(jobs, None)
                 self._one(job)
+                job = following
                 left = None if left is None else left - 1
         finally:
             # Also after an error: no command runs any more when one gets here.
@@ -99,7 +99,7 @@ class _Run:
     def _plain(self, job: Job, fd: int) -> str:
         output = self._output(job)
         try:
-            packet = read_header(fd)
+            packet = read_header(fd, job)
             self._keep(isinstance(packet.work, Command))
             return _aborting(self.receiver.run(packet, job.name, fd, output))
         finally:

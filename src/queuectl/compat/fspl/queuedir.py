@@ -19,13 +19,14 @@ _HEAD_BYTES = 4096
 
 
 class Job:
-    """A readable packet in a queue."""
+    """A readable packet in a queue, with the bytes its header was read from (none where a decoder made them)."""
 
-    __slots__ = ("name", "packet")
+    __slots__ = ("header", "name", "packet")
 
-    def __init__(self, packet: Packet, name: bytes) -> None:
-        self.packet = packet
+    def __init__(self, name: bytes, packet: Packet, header: bytes) -> None:
         self.name = name
+        self.packet = packet
+        self.header = header
 
 
 class Queue:
@@ -51,7 +52,7 @@ class Queue:
                 try:
                     # Asked of the directory entry, so that a FIFO is not even opened.
                     if entry.is_file():
-                        yield Job(read(self.jobs + b"/" + name), name)
+                        yield Job(name, *read(self.jobs + b"/" + name))
                     else:
                         log(DEBUG, "queuectl::fspl", f"skipping {quoted(name)}: not a regular file")
                 except PacketError as error:
@@ -83,30 +84,35 @@ def by_number(jobs: Iterable[Job]) -> dict[int, Job]:
     return found
 
 
-def read_header(fd: int) -> Packet:
-    """The header of an open job; leaves the descriptor at the payload."""
+def read_header(fd: int, job: Job) -> Packet:
+    """The header of an open job, as it is now; leaves the descriptor at the payload."""
     head = os.read(fd, _HEAD_BYTES)
+    if job.header and head.startswith(job.header):
+        os.lseek(fd, len(job.header), os.SEEK_SET)
+        return job.packet
     packet, length = decode(head, reader(fd))
     os.lseek(fd, length, os.SEEK_SET)
     return packet
 
 
-def _read_plain(path: bytes) -> Packet:
+def _read_plain(path: bytes) -> tuple[Packet, bytes]:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        return decode(os.read(fd, _HEAD_BYTES), reader(fd))[0]
+        head = os.read(fd, _HEAD_BYTES)
+        packet, length = decode(head, reader(fd))
+        return packet, head[:length] if length <= len(head) else b""
     finally:
         os.close(fd)
 
 
-def _decoded_by(command: bytes) -> Callable[[bytes], Packet]:
+def _decoded_by(command: bytes) -> Callable[[bytes], tuple[Packet, bytes]]:
     from queuectl.compat.fspl.decoder import Decoder
 
-    def read(path: bytes) -> Packet:
+    def read(path: bytes) -> tuple[Packet, bytes]:
         fd = open_regular(path)
         try:
             with Decoder(command, fd) as decoder:
-                return decode(b"", reader(decoder.output))[0]
+                return decode(b"", reader(decoder.output))[0], b""
         finally:
             os.close(fd)
 

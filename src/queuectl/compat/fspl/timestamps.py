@@ -22,7 +22,8 @@ def utc(secs: int, nanos: int) -> str:
     ('2023-11-14T22:13:20Z', '-0001-12-31T23:59:59Z', '1970-01-01T00:00:60Z')
     """
     _check(secs, nanos)
-    return _text(gmtime(secs), gmtime(secs + 1) if nanos >= 10**9 else None) + "Z"
+    fields = gmtime(secs)
+    return _text(fields, gmtime(secs + 1) if nanos >= 10**9 else None) + "Z"
 
 
 def local(secs: int, nanos: int) -> str:
@@ -30,9 +31,8 @@ def local(secs: int, nanos: int) -> str:
     _check(secs, nanos)
     fields = localtime(secs)
     minutes = abs(fields.tm_gmtoff) // 60
-    sign = "-" if fields.tm_gmtoff < 0 else "+"
     text = _text(fields, localtime(secs + 1) if nanos >= 10**9 else None)
-    return f"{text}{sign}{minutes // 60:02}:{minutes % 60:02}"
+    return "%s%s%02d:%02d" % (text, "-" if fields.tm_gmtoff < 0 else "+", minutes // 60, minutes % 60)
 
 
 def _check(secs: int, nanos: int) -> None:
@@ -42,9 +42,11 @@ def _check(secs: int, nanos: int) -> None:
 
 def _text(fields: struct_time, leap: struct_time | None) -> str:
     """A second of 10**9 nanoseconds and more is a leap second where it is the last of its minute, else the next."""
-    second = fields.tm_sec
+    year, month, day, hour, minute, second = fields[:6]
     if leap is not None:
-        fields, second = (fields, 60) if second == 59 else (leap, leap.tm_sec)
-    year = fields.tm_year
-    text = f"{year:04}" if 0 <= year <= 9999 else f"{year:+05}"
-    return f"{text}-{fields.tm_mon:02}-{fields.tm_mday:02}T{fields.tm_hour:02}:{fields.tm_min:02}:{second:02}"
+        if second == 59:
+            second = 60
+        else:
+            year, month, day, hour, minute, second = leap[:6]
+    form = "%04d-%02d-%02dT%02d:%02d:%02d" if 0 <= year <= 9999 else "%+05d-%02d-%02dT%02d:%02d:%02d"
+    return form % (year, month, day, hour, minute, second)
