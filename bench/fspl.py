@@ -24,7 +24,7 @@ sys.path.insert(0, str(SOURCE))
 
 from queuectl.packet import Command, Packet, encode  # noqa: E402
 
-ENTRY = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from queuectl.compat.fspl import run; run()"
+ENTRY = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from queuectl.compat.fspl import entry; entry()"
 OURS = [sys.executable, "-c", ENTRY]
 PEER = [shutil.which("fspl") or ""]
 # Compiled modules are part of an installed program; without them each start compiles the source again.
@@ -139,9 +139,7 @@ def processing(folder: Path, jobs: int) -> Row:
 
 def listing(folder: Path, jobs: int) -> Row:
     fill(folder / "many", jobs)
-    row = compared(
-        f"queue-ls, {jobs} jobs", 5, seconds, ["queue-ls", "-q", str(folder / "many")], [sys.executable, "-c", "pass"]
-    )
+    row = compared(f"queue-ls, {jobs} jobs", 5, seconds, ["queue-ls", "-q", str(folder / "many")], [sys.executable, "-c", "pass"])
     shutil.rmtree(folder / "many")
     return row
 

@@ -157,9 +157,7 @@ def _encode_work(work: Command | Nop) -> bytes:
         return b"\xa4Fail" if isinstance(work, Fail) else b"\xa3NOP"
     params = b"".join(map(byte_string, work.params))
     env = b"".join([b"\x92" + byte_string(name) + byte_string(value) for name, value in work.env])
-    return b"".join(
-        (b"\x81\xa7Command\x82\xa6params", array(len(work.params)), params, b"\xa3env", array(len(work.env)), env)
-    )
+    return b"".join((b"\x81\xa7Command\x82\xa6params", array(len(work.params)), params, b"\xa3env", array(len(work.env)), env))
 
 
 # Reading ------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     return 1
 
 
-def run() -> NoReturn:
+def entry() -> NoReturn:
     """The entry point of the command: nothing is left to flush, so the interpreter need not be taken down."""
     from _signal import (  # type: ignore[import-not-found]
         SIG_DFL,

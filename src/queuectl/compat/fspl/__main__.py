@@ -1,5 +1,5 @@
 """`python -m queuectl.compat.fspl`."""
 
-from queuectl.compat.fspl import run
+from queuectl.compat.fspl import entry
 
-run()
+entry()

@@ -41,9 +41,7 @@ class Verb:
 
     __slots__ = ("options", "params", "place", "required", "words")
 
-    def __init__(
-        self, place: str, options: str = "", required: str = "", words: str = "", *, params: bool = False
-    ) -> None:
+    def __init__(self, place: str, options: str = "", required: str = "", words: str = "", *, params: bool = False) -> None:
         self.place = place
         self.options = (options + " " + required).split()
         self.required = required.split()
@@ -247,7 +245,7 @@ def _parse_verb(line: _Line, name: bytes) -> Arguments:
         elif not line.option(word, verb.options):
             return _asking(b"help", name)
     _within(line, verb, positional)
-    line.given.update(zip(verb.words, positional))
+    line.given.update(zip(verb.words, positional, strict=False))
     return _complete(line, verb, params)
 
 

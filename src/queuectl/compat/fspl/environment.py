@@ -37,22 +37,31 @@ def captured() -> tuple[tuple[bytes, bytes], ...]:
 
 
 class Environment:
-    """A mapping as posix_spawn reads it, sorted by name; a name may hold `=`, so two may look alike to the command."""
+    """A mapping as posix_spawn reads it, sorted by name, the last of doubles.
 
-    __slots__ = ("_names", "_texts")
+    The name in a packet may hold `=`. What comes after it is passed as part of the value, which makes the same text
+    for the command; so two entries may have one name, and this is no dict.
+    """
+
+    __slots__ = ("_names", "_values")
 
     def __init__(self, base: Mapping[bytes, bytes], added: Iterable[tuple[bytes, bytes]]) -> None:
-        self._texts = {**base, **dict(added)}
-        self._names = sorted(self._texts)
+        texts = {**base, **dict(added)}
+        self._names = sorted(texts)
+        self._values = [texts[name] for name in self._names]
+        for at, name in enumerate(self._names):
+            if b"=" in name:
+                self._names[at], _, rest = name.partition(b"=")
+                self._values[at] = rest + b"=" + self._values[at]
 
     def keys(self) -> list[bytes]:
         return self._names
 
     def values(self) -> list[bytes]:
-        return [self._texts[name] for name in self._names]
+        return self._values
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, name: bytes) -> bytes:
-        return self._texts[name]
+        return self._values[self._names.index(name)]

@@ -78,8 +78,7 @@ def by_number(jobs: Iterable[Job]) -> dict[int, Job]:
         other = found.setdefault(job.packet.seq, job)
         if other is not job:
             raise FsplError(
-                f"Attempted to process {quoted(job.name)} with seq {job.packet.seq}, "
-                f"which was already seen in {quoted(other.name)}"
+                f"Attempted to process {quoted(job.name)} with seq {job.packet.seq}, which was already seen in {quoted(other.name)}"
             )
     return found
 

@@ -32,7 +32,7 @@ def local(secs: int, nanos: int) -> str:
     fields = localtime(secs)
     minutes = abs(fields.tm_gmtoff) // 60
     text = _text(fields, localtime(secs + 1) if nanos >= 10**9 else None)
-    return "%s%s%02d:%02d" % (text, "-" if fields.tm_gmtoff < 0 else "+", minutes // 60, minutes % 60)
+    return f"{text}{'-' if fields.tm_gmtoff < 0 else '+'}{minutes // 60:02}:{minutes % 60:02}"
 
 
 def _check(secs: int, nanos: int) -> None:
