@@ -104,7 +104,7 @@ def payloads(folder: Path, size: int) -> list[Row]:
             ("into a pipe", piped),
         ]
         for way, measure in ways:
-            rows.append(compared(f"{name} {way}, {size >> 20} MiB", 3, measure, words, ["cat", source]))
+            rows.append(compared(f"{name} {way}, {size >> 20} MiB", 2, measure, words, ["cat", source]))
         rows.append((f"{name} peak memory", [peak_mb(OURS + words)], [], peak_of(words), "MB"))
     os.unlink(packet)
     return rows

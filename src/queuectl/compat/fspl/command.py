@@ -13,19 +13,25 @@ from queuectl.packet import Command, Fail, Packet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from queuectl.compat.fspl.args import Arguments
     from queuectl.compat.fspl.keeper import Keeper
-    from queuectl.compat.fspl.queuedir import Job, Queue
+    from queuectl.compat.fspl.queuedir import Queue
 
 
 class Unstartable(FsplError):
     """The packet itself makes it impossible to start the command: a NUL, or more text than the system takes."""
 
 
+def _nothing() -> None:
+    """What a single packet has to do meanwhile."""
+
+
 class Receiver:
     """The command of the receiving side, as the command line has it."""
 
-    __slots__ = ("_args", "_base", "_place", "_prepared", "following", "keeper", "queue")
+    __slots__ = ("_args", "_base", "_place", "_prepared", "keeper", "meanwhile", "queue")
 
     def __init__(self, args: Arguments, queue: Queue | None = None) -> None:
         self._args = args
@@ -34,7 +40,7 @@ class Receiver:
         self._prepared: tuple[Packet, Environment] | None = None
         self.queue = queue
         self.keeper: Keeper | None = None
-        self.following: Job | None = None
+        self.meanwhile: Callable[[], None] = _nothing
 
     def run(self, packet: Packet, name: bytes, payload: int, output: int | None) -> str:
         """Do what the packet says with `payload` as stdin; how it failed in words, empty where it went well."""
@@ -57,15 +63,12 @@ class Receiver:
         except FsplError as error:
             raise Unstartable(str(error)) from None
 
-    def _look_ahead(self) -> None:
-        """Prepare the following job while this one runs: between two jobs nothing else runs."""
-        self._prepared = None
-        if self.following is not None:
-            packet = self.following.packet
-            try:
-                self._prepared = packet, self._environment(packet, self.following.name)
-            except Unstartable:
-                pass  # said when its turn comes
+    def prepare(self, packet: Packet, name: bytes) -> None:
+        """Have the variables of a packet ready for its turn."""
+        try:
+            self._prepared = packet, self._environment(packet, name)
+        except Unstartable:
+            pass  # said at its turn
 
     def _argv(self, work: Command) -> list[bytes]:
         own = [self._args.command, *self._args.params]
@@ -92,7 +95,7 @@ class Receiver:
         return pid
 
     def _outcome(self, pid: int) -> str:
-        self._look_ahead()
+        self.meanwhile()
         timeout_s = self._args.timeout
         status = children.wait(pid) if timeout_s is None else children.wait_within(pid, timeout_s)
         if status is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from queuectl.compat.fspl.ahead import Ahead
 from queuectl.compat.fspl.command import Receiver, Unstartable
 from queuectl.compat.fspl.descriptors import reader
 from queuectl.compat.fspl.faults import WARN, FsplError, log, quoted
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queuectl.compat.fspl.args import Arguments
+    from queuectl.packet import Packet
 
 _SAVED = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
@@ -61,15 +63,20 @@ class _Run:
         self.sequence = sequence
         self.number = sequence.read()
         self.receiver = Receiver(args, queue)
+        self.ahead: Ahead | None = None
+        self.jobs: Iterator[Job] = iter(())
+        if args.decoder is None:
+            self.receiver.meanwhile = self._look_ahead
 
     def all(self, jobs: Iterator[Job]) -> None:
         left = self.args.maxjobs
-        job = next(jobs, None)
+        self.jobs = jobs
         try:
-            while job is not None and left != 0:
-                following = self.receiver.following = next(jobs, None)
+            while left != 0:
+                job = self.ahead.job if self.ahead is not None else next(jobs, None)
+                if job is None:
+                    break
                 self._one(job)
-                job = following
                 left = None if left is None else left - 1
         finally:
             # Also after an error: no command runs any more when one gets here.
@@ -89,17 +96,30 @@ class _Run:
         if not (self.args.never_delete or (failure and self.args.on_error == "leave")):
             os.unlink(self.queue.job_path(job.name))
 
+    def _look_ahead(self) -> None:
+        job = next(self.jobs, None)
+        if job is not None:
+            self.ahead = Ahead(self.queue, job)
+            if self.ahead.packet is not None:
+                self.receiver.prepare(self.ahead.packet, job.name)
+
     def _carried_out(self, job: Job) -> str:
-        fd = self.queue.open(job)
+        ahead, self.ahead = self.ahead, None
+        fd = ahead.take() if ahead is not None else -1
+        packet = ahead.packet if ahead is not None and fd >= 0 else None
+        if fd < 0:
+            fd = self.queue.open(job)
         try:
-            return self._plain(job, fd) if self.args.decoder is None else self._decoded(job, fd, self.args.decoder)
+            if self.args.decoder is not None:
+                return self._decoded(job, fd, self.args.decoder)
+            return self._plain(job, fd, packet)
         finally:
             os.close(fd)
 
-    def _plain(self, job: Job, fd: int) -> str:
+    def _plain(self, job: Job, fd: int, packet: Packet | None) -> str:
         output = self._output(job)
         try:
-            packet = read_header(fd, job)
+            packet = packet or read_header(fd, job)
             self._keep(isinstance(packet.work, Command))
             return _aborting(self.receiver.run(packet, job.name, fd, output))
         finally:

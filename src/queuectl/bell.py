@@ -1,0 +1,93 @@
+"""The bell: after its commit a writer wakes whoever listens, so that nobody polls.
+
+Each listener owns a FIFO in a folder beside the store; ringing writes one byte to each. A FIFO needs no socket module
+on the path of `enqueue` and has no limit of 107 bytes on its path. The bell never blocks (a full pipe means it has
+rung) and may be lost when a machine is strained: a slow poll stands behind every listener.
+
+Two bells: `work` wakes workers (something may be claimed, somebody asks them to stop), `done` wakes who waits for ends.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+WORK, DONE = "work", "done"
+
+
+def ring(folder: str, bell: str) -> int:
+    """Wake every listener of this bell; returns how many there were. A listener that has died is cleared away."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return 0
+    heard = 0
+    for name in names:
+        if name.startswith(bell):
+            heard += _ring_one(os.path.join(folder, name))
+    return heard
+
+
+def _ring_one(path: str) -> int:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as fault:
+        if fault.errno == 6:  # ENXIO: nobody reads; it was renamed into place after its reader had opened it
+            _forget(path)
+        return 0
+    try:
+        os.write(fd, b"!")
+    except (BlockingIOError, BrokenPipeError):
+        pass  # full: it has rung already; broken: the listener just left
+    finally:
+        os.close(fd)
+    return 1
+
+
+def _forget(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass  # another ringer was quicker
+
+
+class Listener:
+    """One listener's end: a descriptor to wait on."""
+
+    def __init__(self, folder: str, bell: str) -> None:
+        name = f"{bell}-{os.getpid()}-{os.urandom(4).hex()}"
+        self.path = os.path.join(folder, name)
+        hidden = os.path.join(folder, "." + name)
+        os.mkfifo(hidden, 0o600)
+        # Read and write, so that the descriptor never reports the end of file when the last ringer closes.
+        self.fd = os.open(hidden, os.O_RDWR | os.O_NONBLOCK)
+        os.rename(hidden, self.path)
+
+    def drain(self) -> bool:
+        """Forget the rings so far; True when there were any."""
+        try:
+            return bool(os.read(self.fd, 65536))
+        except BlockingIOError:
+            return False
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for a ring; True when it came."""
+        from select import select
+
+        ready, _, _ = select([self.fd], [], [], timeout_s)
+        return bool(ready) and self.drain()
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            _forget(self.path)
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,157 @@
+"""The command line: a table from word to module; each command is parse → verb → show.
+
+Start-up time is paid by every user every time, so nothing is imported here that the named command does not need.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..errors import InvalidInput, QueueError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from .command import Command
+
+# word → (module, what it does). Words with a space are subcommands.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "make a queue in this folder"),
+    "enqueue": ("enqueue", "add a job, or a pile of them"),
+    "run": ("run", "add a job, follow it, end with its exit status"),
+    "status": ("status", "how many jobs are in each state, and who runs them"),
+    "list": ("list", "the jobs, newest first"),
+    "show": ("show", "everything known of a job"),
+    "logs": ("logs", "what a job wrote"),
+    "wait": ("wait", "wait until jobs have ended"),
+    "explain": ("explain", "why a job waits"),
+    "cancel": ("change", "cancel jobs: waiting ones at once, running ones by their worker"),
+    "hold": ("change", "keep waiting jobs from starting"),
+    "release": ("change", "let held jobs run"),
+    "retry": ("change", "run dead, cancelled or failed jobs again"),
+    "clean": ("clean", "remove jobs that have ended"),
+    "worker start": ("worker_start", "run jobs, in the foreground or in the background"),
+    "worker stop": ("worker_stop", "stop the workers of this queue"),
+    "worker restart": ("worker_stop", "start the workers again with new code; running jobs run on"),
+    "worker list": ("worker_list", "who runs, since when, on what"),
+    "dlq list": ("dlq", "the dead-letter queue: jobs that failed for good"),
+    "dlq retry": ("dlq", "run dead jobs again"),
+    "queue list": ("queue", "the queues, how much waits in each, their limits"),
+    "queue pause": ("queue", "start no more jobs of a queue"),
+    "queue resume": ("queue", "start jobs of a paused queue again"),
+    "queue limit": ("queue", "how many jobs of a queue may run at once"),
+    "config set": ("config", "change a setting"),
+    "config get": ("config", "show a setting"),
+    "config list": ("config", "show all settings"),
+    "config unset": ("config", "put a setting back to its built-in value"),
+    "metrics": ("metrics", "throughput, success rate, durations"),
+    "export": ("transfer", "write jobs as JSON lines"),
+    "import": ("transfer", "read jobs from an export or a jobs_database.json"),
+    "completion": ("completion", "shell completion for bash, zsh or fish"),
+}
+
+# What other documents and habits call them: the words stand for these.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "add": ("enqueue",),
+    "ls": ("list",),
+    "st": ("status",),
+    "rm": ("clean",),
+    "requeue": ("retry",),
+    "worker-run": ("worker", "start"),
+    "worker-start": ("worker", "start", "--background"),
+    "worker-stop": ("worker", "stop"),
+    "worker run": ("worker", "start"),
+}
+PROGRAMS = ("fspl",)  # programs of their own, reachable as `queuectl NAME …`
+
+
+def entry() -> NoReturn:
+    """The console script. Ends without the interpreter's tidying up, which takes as long as adding a job."""
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = code or 1  # the reader of a pipe is gone; it wants no more
+    finally:
+        os._exit(code)
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; returns its exit code. Errors are one line on stderr, never a traceback."""
+    try:
+        return dispatch(argv)
+    except QueueError as fault:
+        _complain(str(fault))
+        return fault.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        return 141
+    except OSError as fault:
+        _complain(f"{fault.filename or 'the system'}: {fault.strerror or fault}")
+        return 7 if fault.errno in (5, 28, 30, 122) else 1
+    except (RecursionError, MemoryError) as fault:
+        _complain(f"the input is too large ({type(fault).__name__})")
+        return 2
+
+
+def dispatch(argv: list[str]) -> int:
+    if not argv:
+        from .help import overview
+
+        return overview(sys.stderr, 2)
+    word, rest = argv[0], argv[1:]
+    if word in PROGRAMS:
+        from importlib import import_module
+
+        return int(import_module(f"queuectl.compat.{word}").main(rest))
+    for name in (f"{word} {rest[0]}" if rest else "", word):
+        if name in ALIASES:
+            return dispatch([*ALIASES[name], *argv[name.count(" ") + 1 :]])
+        if name in COMMANDS:
+            return run(name, argv[name.count(" ") + 1 :])
+    from .help import other_word
+
+    return other_word(argv)
+
+
+def load(name: str) -> Command:
+    from importlib import import_module
+
+    module = import_module(f".{COMMANDS[name][0]}", __name__)
+    command: Command = module.COMMANDS[name]
+    return command
+
+
+def run(name: str, argv: list[str]) -> int:
+    command = load(name)
+    arguments = command.read(argv)
+    if arguments is None:
+        from .help import read_or_explain
+
+        arguments = read_or_explain(name, command, argv)
+        if isinstance(arguments, int):
+            return arguments
+    try:
+        return command.run(arguments)
+    except UnicodeEncodeError as fault:
+        raise InvalidInput("an argument is not valid UTF-8", why=repr(fault.object)[:60], hint="put it into a file") from None
+
+
+def _complain(line: str) -> None:
+    from .text import safe
+
+    try:
+        print(f"queuectl: {safe(line)}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        pass  # nobody listens on stderr; the exit code still tells
+
+
+def _let_go_of_stdout() -> None:
+    """What is still buffered would meet the broken pipe again at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

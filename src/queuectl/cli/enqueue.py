@@ -1,0 +1,189 @@
+"""queuectl enqueue: the everyday command, so every import is chosen."""
+
+from __future__ import annotations
+
+import os
+
+from .. import codec
+from ..errors import InvalidInput
+from ..model import Argv, Shell, Spec
+from .command import Arguments, Command, Option
+from .open import NO_WORKER, the_queue
+from .text import note, out
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from ..model import Work
+
+# Options that are fields of the job model under the same name.
+FIELDS = (
+    *("id", "queue", "priority", "max_retries", "delay", "run_at", "timeout", "key", "label"),
+    *("cwd", "if_interrupted", "no_retry", "grace"),
+)
+JOB_OPTIONS = (
+    Option(("--id",), "the job's id; left out: the next number", "ID"),
+    Option(("--queue",), "the queue it goes to", "QUEUE"),
+    Option(("--priority",), "larger runs first, default 0", "N"),
+    Option(("--max-retries",), "retries after the first run", "N"),
+    Option(("--delay",), "not before this long from now: seconds, 10m, 2h30m", "TIME"),
+    Option(("--run-at",), "not before this time, ISO-8601; without an offset UTC", "TIME"),
+    Option(("--timeout",), "end the run and all it started after this long; 0: never", "TIME"),
+    Option(("--key",), "add only once: a repeat answers with the first job", "KEY"),
+    Option(("--label",), "a word to select jobs by", "LABEL"),
+    Option(("--cwd",), "folder to run in, default this one", "FOLDER"),
+    Option(("--env",), "one more variable of its environment", "NAME=VALUE", many=True),
+    Option(("--env-file",), "more variables, a NAME=VALUE a line", "FILE"),
+    Option(("--if-interrupted",), "when a run was cut and nobody knows how it ended: rerun, hold or fail", "WHAT"),
+    Option(("--no-retry",), "exit statuses that are not retried", "CODES"),
+    Option(("--grace",), "time between TERM and KILL when it is ended", "TIME"),
+    Option(("--stdin",), "store standard input now and give it to the job"),
+    Option(("--command",), "shell text", "TEXT"),
+    Option(("--command-file",), "a file that holds the shell text", "FILE"),
+)
+
+
+def run(arguments: Arguments) -> int:
+    if arguments.__getattr__("from"):
+        return _add_pile(arguments)
+    with the_queue() as queue:
+        job = queue.add(asked_spec(arguments, queue))
+        heard = queue.heard
+        out(job.id + "\n")
+    if not heard:
+        note(NO_WORKER)
+    return 0
+
+
+def asked_spec(arguments: Arguments, queue: Any) -> Spec:
+    """The job that the command line asks for, its standard input stored. Raises InvalidInput."""
+    spec = _spec(arguments)
+    if arguments.stdin:
+        from .. import payload
+
+        spec = spec.but(stdin=payload.store(queue.place, 0))
+    if spec.env is None and (arguments.env or arguments.env_file):
+        spec = spec.but(env=_environment(arguments, queue))
+    return spec
+
+
+def _spec(arguments: Arguments) -> Spec:
+    sources = arguments.given("command", "command_file", "job_file") + (["--"] if arguments.rest else []) + arguments.words[:1]
+    if len(sources) != 1:
+        why = "there are several" if sources else "none was given"
+        hint = "give a JSON object, --command, --command-file, --job-file, or -- program arg …"
+        raise InvalidInput("exactly one command is needed", why=why, hint=hint, field="command")
+    if arguments.words and len(arguments.words) > 1:
+        raise InvalidInput("too many words", why=f"{len(arguments.words)} were given", hint="write -- before a program and its arguments")
+    fields = {name: value for name in FIELDS if (value := getattr(arguments, name)) is not None}
+    if arguments.job_file or arguments.words:
+        return _from_json(_file_text(arguments.job_file) if arguments.job_file else arguments.words[0], fields)
+    return codec.spec(_work(arguments), fields)
+
+
+def _work(arguments: Arguments) -> Work:
+    if arguments.rest:
+        return Argv(codec.words(arguments.rest))
+    if arguments.command_file:
+        return Shell(codec.command_text(_file_text(arguments.command_file)))
+    return Shell(codec.command_text(arguments.command))
+
+
+def _from_json(text: str, fields: dict[str, Any]) -> Spec:
+    """A JSON job; options on the command line win over nothing: what both give is refused."""
+    from .. import jsontext
+
+    if text.lstrip()[:1] not in ("{", "[", '"', "") and "{" not in text:
+        hint = f"write: queuectl enqueue --command {codec.quoted((text,))}"
+        raise InvalidInput("a job is a JSON object, or comes after --command or --", why=f"this is neither: {text[:60]!r}", hint=hint)
+    value = jsontext.loads(text)
+    if not isinstance(value, dict):
+        return codec.spec_from_json(text)  # which says what is wrong
+    twice = sorted(set(fields) & set(value))
+    if twice:
+        raise InvalidInput(f"{twice[0]} is given twice", why="in the JSON and as an option", field=twice[0])
+    return codec.spec_from_object(value | fields)
+
+
+def _file_text(path: str) -> str:
+    """A UTF-8 text file, with or without a byte order mark, stripped at both ends."""
+    try:
+        if path == "-":
+            import sys
+
+            return sys.stdin.buffer.read().decode("utf-8-sig").strip()
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read().strip()
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{path} is not UTF-8 text", hint="save it as UTF-8") from None
+    except OSError as fault:
+        raise InvalidInput(f"cannot read {path}", why=fault.strerror or "") from None
+
+
+def _environment(arguments: Arguments, queue: Any) -> dict[str, str]:
+    from .. import envs
+
+    base = envs.captured(os.environb, queue.settings.read().capture_env)
+    found = {os.fsdecode(name): os.fsdecode(value) for name, value in base.items()}
+    lines = _file_text(arguments.env_file).splitlines() if arguments.env_file else []
+    for text in [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")] + (arguments.env or []):
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InvalidInput(f"{text[:60]!r} is not NAME=VALUE", field="env")
+        found[name] = value
+    return codec.environment(found)
+
+
+def _add_pile(arguments: Arguments) -> int:
+    """A command a line, or with --jsonl a JSON job a line: all of them or none."""
+    if arguments.words or arguments.rest or arguments.given("command", "command_file", "job_file", "stdin", "id"):
+        raise InvalidInput("--from brings its own commands", hint="leave out the other command, --id and --stdin")
+    fields = {name: value for name in FIELDS if (value := getattr(arguments, name)) is not None}
+    with the_queue() as queue:
+        pattern = codec.spec(Shell("-"), fields)
+        if arguments.env or arguments.env_file:
+            pattern = pattern.but(env=_environment(arguments, queue))
+        n = queue.add_many(_specs(arguments, fields, pattern))
+        out(f"{n}\n")
+    if n and not queue.heard:
+        note(NO_WORKER)
+    return 0
+
+
+def _specs(arguments: Arguments, fields: dict[str, Any], pattern: Spec) -> Iterator[Spec]:
+    source = getattr(arguments, "from")
+    file = open(0 if source == "-" else source, "rb", closefd=source != "-")
+    with file:
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                if not text:
+                    continue
+                if arguments.jsonl:
+                    yield _from_json(text, fields)
+                else:
+                    yield pattern.but(work=Shell(codec.command_text(text)))
+            except UnicodeDecodeError:
+                raise InvalidInput(f"line {number} is not UTF-8", hint="nothing was added") from None
+            except InvalidInput as fault:
+                raise InvalidInput(f"line {number}: {fault.what}", why=fault.why, hint=fault.hint or "nothing was added") from None
+
+
+COMMANDS = {
+    "enqueue": Command(
+        run,
+        options=(
+            *JOB_OPTIONS,
+            Option(("--job-file",), "a file that holds the job as JSON", "FILE"),
+            Option(("--from",), "add a command a line from this file (-: standard input), all or none", "FILE"),
+            Option(("--jsonl",), "with --from: each line is a JSON job"),
+        ),
+        words="JSON",
+        most=None,
+        takes_rest=True,
+        example="queuectl enqueue --priority 5 -- ffmpeg -i 'my film.mkv' film.mp4",
+        about="One job: a JSON object, --command, a file, or -- program arg … (kept as an argument list). Prints its id.",
+    )
+}

@@ -1,0 +1,116 @@
+"""queuectl logs: bytes as they were written to a pipe or file; on a terminal nothing that could act on it."""
+
+from __future__ import annotations
+
+import os
+
+from .. import bell, codec, output
+from ..errors import NotFound
+from .command import Arguments, Command, Option
+from .open import the_queue
+from .text import is_terminal, note, safe_body
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..model import Attempt, Job
+    from ..queue import Queue
+
+LOOK_S = 0.05  # how often a log that is being written is looked at
+
+
+def run(arguments: Arguments) -> int:
+    write = writer(bool(arguments.raw))
+    with the_queue() as queue:
+        job = queue.get(arguments.words[0])
+        if arguments.follow:
+            follow(queue, job, write)
+            return 0
+        attempts = chosen(queue, job, arguments.attempt)
+        path = output.log_path(queue.place.logs, job, ".err" if arguments.stderr else "")
+        if arguments.stderr and not os.path.exists(path):
+            raise NotFound(f"job {job.id} keeps no stderr of its own", hint="leave --stderr out: both are in one log")
+        for attempt in attempts:
+            if len(attempts) > 1:
+                note(f"run {attempt.run}, started {codec.iso(attempt.started_us)}")
+            start, end = (0, None) if arguments.stderr else output.run_range(attempt)
+            if arguments.tail:
+                lines = codec.whole(arguments.tail, "tail", 0, 10**9)
+                start = output.tail_start(path, start, end or output.size(queue.place.logs, job), lines) if os.path.exists(path) else 0
+            for piece in output.read_range(path, start, end):
+                write(piece)
+            if arguments.stderr:
+                break
+    return 0
+
+
+def chosen(queue: Queue, job: Job, wanted: str | None) -> list[Attempt]:
+    """The runs that are meant. Raises NotFound when there is none."""
+    attempts = queue.attempts(job)
+    if wanted is not None:
+        number = codec.whole(wanted, "attempt", 1, 10**9)
+        attempts = [attempt for attempt in attempts if attempt.run == number]
+        if not attempts:
+            raise NotFound(f"job {job.id} has no run {number}", hint=f"'queuectl show {job.id}' lists its runs")
+    if not attempts:
+        note(f"job {job.id} has not run yet")
+    return attempts
+
+
+def follow(queue: Queue, job: Job, write: Callable[[bytes], None]) -> Job:
+    """Write what the job writes as it comes, over all its runs, until it has ended; returns it as it ended.
+
+    Reads the file and the store alone, so that it outlives any worker.
+    """
+    shown: dict[int, int] = {}
+    with queue.listener(bell.DONE) as ears:
+        while True:
+            job = queue.store.job(job.number) or job
+            for piece in _new_pieces(queue, job, shown):
+                write(piece)
+            if job.ended:
+                return job
+            ears.wait(LOOK_S if job.state == "processing" else 1.0)
+
+
+def _new_pieces(queue: Queue, job: Job, shown: dict[int, int]) -> Iterator[bytes]:
+    path = output.log_path(queue.place.logs, job)
+    for attempt in queue.attempts(job):
+        if attempt.log_start == 0:
+            continue  # its worker has not told yet where its output begins
+        at = shown.get(attempt.run, attempt.log_start)
+        for piece in output.read_range(path, at, attempt.log_end):
+            at += len(piece)
+            yield piece
+        shown[attempt.run] = at
+
+
+def writer(raw: bool) -> Callable[[bytes], None]:
+    """Where output goes: unbuffered, so that following shows each line at once."""
+    clean = is_terminal() and not raw
+
+    def write(piece: bytes) -> None:
+        view = memoryview(safe_body(piece) if clean else piece)
+        while view:
+            view = view[os.write(1, view) :]
+
+    return write
+
+
+COMMANDS = {
+    "logs": Command(
+        run,
+        options=(
+            Option(("-f", "--follow"), "go on until the job has ended, over its retries and over restarts of the worker"),
+            Option(("--attempt",), "only this run", "N"),
+            Option(("--tail",), "only the last lines", "N"),
+            Option(("--stderr",), "the stderr of a job that keeps it apart"),
+            Option(("--raw",), "the bytes as they are, also to a terminal"),
+        ),
+        words="JOB",
+        least=1,
+        most=1,
+        example="queuectl logs -f 7",
+    )
+}

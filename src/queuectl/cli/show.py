@@ -1,0 +1,70 @@
+"""queuectl show."""
+
+from __future__ import annotations
+
+from .. import codec, envs, jsontext
+from .command import JSON, Arguments, Command, Option
+from .open import the_queue
+from .text import out, safe, took
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..model import Job
+    from ..queue import Queue
+
+
+def run(arguments: Arguments) -> int:
+    with the_queue() as queue:
+        job = queue.get(arguments.words[0])
+        found = everything(queue, job, bool(arguments.env))
+    if arguments.json:
+        out(jsontext.dumps(found) + "\n")
+        return 0
+    for name, value in found.items():
+        if name not in ("attempts_made", "history", "environment") and value is not None:
+            out(f"{name + ':':<18}{safe(str(value))}\n")
+    for attempt in found["attempts_made"]:
+        out(f"run {attempt['run']}:".ljust(18) + safe(_attempt(attempt)) + "\n")
+    for entry in found["history"]:
+        note = f" ({entry['note']})" if entry["note"] else ""
+        out(f"{'':<18}{entry['at']}  {safe(entry['event'])} → {safe(entry['stage'])}, by {safe(entry['by'])}{safe(note)}\n")
+    for name, value in found.get("environment", {}).items():
+        out(f"  {safe(name)}={safe(value)}\n")
+    return 0
+
+
+def everything(queue: Queue, job: Job, with_env: bool) -> dict[str, Any]:
+    found = {
+        **codec.job_object(job),
+        "attempts_made": [codec.attempt_object(a) for a in queue.attempts(job)],
+        "history": [codec.history_object(h) for h in queue.history(job)],
+    }
+    if with_env:
+        found["environment"] = envs.masked(queue.environment(job))
+    return found
+
+
+def _attempt(attempt: dict[str, Any]) -> str:
+    parts = [f"started {attempt['started_at']}"]
+    if attempt["ended_at"]:
+        parts.append(f"ended {attempt['ended_at']}")
+        parts.append(attempt["reason"] or "")
+        parts.append(f"exit {attempt['exit_code']}" if attempt["exit_code"] is not None else "")
+    if attempt["cpu_seconds"] is not None:
+        parts.append(f"cpu {took(attempt['cpu_seconds'])}")
+        parts.append(f"memory {attempt['memory_max_bytes'] / 1e6:.1f} MB")
+    return ", ".join([part for part in parts if part])
+
+
+COMMANDS = {
+    "show": Command(
+        run,
+        options=(JSON, Option(("--env",), "its environment too, secrets masked")),
+        words="JOB",
+        least=1,
+        most=1,
+        example="queuectl show 7",
+    )
+}

@@ -1,0 +1,28 @@
+"""queuectl worker list."""
+
+from __future__ import annotations
+
+from .. import clock, codec
+from ..workers import living
+from .command import JSON, Arguments, Command
+from .list import print_array
+from .open import the_queue
+from .text import ago, out, table
+
+
+def run(arguments: Arguments) -> int:
+    with the_queue() as queue:
+        found = [(row, [job.id for job in queue.store.jobs_of_worker(row.id)]) for row in living(queue.store)]
+    if arguments.json:
+        print_array(codec.worker_object(row, jobs) for row, jobs in found)
+        return 0
+    if not found:
+        out("no worker is running\n")
+        return 0
+    now = clock.now_us()
+    rows = [(r.id, r.host, r.pid, f"{len(j)}/{r.slots}", r.queues or "all", ago((now - r.started_us) / 1e6), " ".join(j)) for r, j in found]
+    table(("WORKER", "HOST", "PID", "BUSY", "QUEUES", "SINCE", "JOBS"), rows)
+    return 0
+
+
+COMMANDS = {"worker list": Command(run, options=(JSON,), example="queuectl worker list")}

@@ -1,0 +1,75 @@
+"""queuectl worker start: a keeper and its worker, here or in the background."""
+
+from __future__ import annotations
+
+import os
+import sys
+from time import monotonic
+
+from .. import codec, files, workers
+from ..errors import StorageError
+from .command import Arguments, Command, Option
+from .open import the_queue
+from .text import note
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..locate import Place
+
+COUNT_MAX = 10_000
+START_S = 15.0
+
+
+def run(arguments: Arguments) -> int:
+    count = codec.whole(arguments.count or "1", "count", 1, COUNT_MAX)
+    queues = [codec.queue_name(name) for text in arguments.queue or () for name in text.split(",")]
+    apart = bool(arguments.use_processes)
+    with the_queue() as queue:
+        place = queue.place
+        files.private_folder(place.run)
+        queue.settings.read()  # a broken file is told here, to whom it concerns
+    flags = ",".join(["until-idle"] * bool(arguments.until_idle))
+    slots, processes = (1, count) if apart else (count, 1)
+    command = [place.database, str(slots), ",".join(queues), flags, str(processes)]
+    if arguments.background:
+        return _background(place, command, count)
+    os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *command])
+
+
+def _background(place: Place, command: list[str], count: int) -> int:
+    """Start a keeper that belongs to no terminal, and return when its workers run."""
+    log = os.path.join(place.run, "worker.log")
+    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, files.FILE_MODE)
+    actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, fd, 1), (os.POSIX_SPAWN_DUP2, fd, 2)]
+    argv = [sys.executable, "-m", "queuectl.run.keeper", *command]
+    with the_queue() as queue:
+        before = {row.id for row in workers.living(queue.store)}
+        pid = os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions, setsid=True)
+        os.close(fd)
+        deadline = monotonic() + START_S
+        with queue.listener("done") as ears:
+            while True:
+                started = [row for row in workers.living(queue.store) if row.id not in before]
+                if sum(row.slots for row in started) >= count:
+                    break
+                if os.waitpid(pid, os.WNOHANG)[0] or monotonic() > deadline:
+                    raise StorageError("the worker did not start", why=f"its own words are in {log}", hint="read them")
+                ears.wait(0.02)
+    note(f"{count} worker{'s run' if count > 1 else ' runs'} in the background; 'queuectl worker stop' ends {'them' if count > 1 else 'it'}")
+    return 0
+
+
+COMMANDS = {
+    "worker start": Command(
+        run,
+        options=(
+            Option(("--count", "-c", "--count"), "how many jobs at once, default 1", "N"),
+            Option(("--queue",), "serve only these queues", "QUEUE", many=True),
+            Option(("--until-idle",), "end when nothing is left that would still run"),
+            Option(("--background",), "return when the workers run"),
+            Option(("--use-processes",), "one worker process for each job at once"),
+        ),
+        example="queuectl worker start --count 4",
+        about="Ctrl-C or SIGTERM: finish what runs, then end; a second time: end it now and put it back. A worker that dies is started again and takes its running jobs over.",
+    )
+}

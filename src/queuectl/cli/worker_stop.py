@@ -1,0 +1,50 @@
+"""queuectl worker stop, queuectl worker restart."""
+
+from __future__ import annotations
+
+from .. import codec, workers
+from ..errors import InvalidInput, WaitTimeout
+from .command import Arguments, Command, Option
+from .open import the_queue
+from .text import note
+
+
+def stop(arguments: Arguments) -> int:
+    if arguments.now and arguments.leave:
+        raise InvalidInput("--now and --leave exclude each other", hint="end running jobs, or leave them running")
+    return _ask("now" if arguments.now else "leave" if arguments.leave else "finish", arguments)
+
+
+def restart(arguments: Arguments) -> int:
+    return _ask("restart", arguments)
+
+
+def _ask(what: str, arguments: Arguments) -> int:
+    timeout = None if arguments.timeout is None else codec.seconds(arguments.timeout, "timeout")
+    with the_queue() as queue:
+        running = workers.living(queue.store)
+        if not running:
+            note("no worker is running")
+            return 0
+        workers.ask(queue, running, what)
+        left = workers.wait_until_gone(queue, running, timeout)
+    if left:
+        raise WaitTimeout(f"{len(left)} workers have not ended yet", hint="they end when their jobs do; --now ends those")
+    note(f"{len(running)} worker{'' if len(running) == 1 else 's'} {'restarted' if what == 'restart' else 'stopped'}")
+    return 0
+
+
+TIMEOUT = Option(("--timeout",), "wait at most this long for it, then exit status 124", "TIME")
+COMMANDS = {
+    "worker stop": Command(
+        stop,
+        options=(
+            Option(("--now",), "end running jobs and put them back into the queue"),
+            Option(("--leave",), "leave running jobs running; the next worker takes them over"),
+            TIMEOUT,
+        ),
+        example="queuectl worker stop",
+        about="Without options running jobs are finished first. From any terminal; none running is fine.",
+    ),
+    "worker restart": Command(restart, options=(TIMEOUT,), example="queuectl worker restart"),
+}

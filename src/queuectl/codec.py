@@ -1,0 +1,385 @@
+"""Nouns ⇄ plain JSON: strict in what is accepted, one shape in what is shown."""
+
+from __future__ import annotations
+
+from time import gmtime, strftime
+
+from . import jsontext
+from .errors import InvalidInput
+from .model import Argv, Options, Shell, Spec
+from .schedule import SECONDS_MAX, duration_s, instant_us
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .model import Attempt, HistoryEntry, Job, Work, WorkerRow
+
+PRIORITY_MAX = 2**31 - 1
+RETRIES_MAX = 1_000_000
+ARGUMENT_MAX = 131_071  # Linux refuses a longer single argument at exec; shell text is one argument of sh
+ID_LENGTH_MAX = 128
+ID_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+ID_REST = ID_FIRST | frozenset("._-")
+SELECTION_WORDS = frozenset(("all", "last", "none"))
+
+
+# ---------------------------------------------------------------- what comes in
+
+
+def job_id(value: Any) -> str | None:
+    """A job id as text. A JSON number is taken as text.
+
+    >>> job_id("build-7"), job_id(12)
+    ('build-7', '12')
+    """
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise InvalidInput("id must be text", why=f"it is {_kind(value)}", field="id")
+    if not value or value[0] not in ID_FIRST or not ID_REST.issuperset(value) or len(value) > ID_LENGTH_MAX:
+        hint = f"1 to {ID_LENGTH_MAX} of A-Z a-z 0-9 . _ -, the first a letter or digit"
+        raise InvalidInput(f"id {_short(value)} is not allowed", hint=hint, field="id")
+    if value in SELECTION_WORDS or value.startswith("last-") or _is_range(value):
+        raise InvalidInput(f"id {value!r} is not allowed", why="it means a selection of jobs", field="id")
+    return value
+
+
+def _is_range(text: str) -> bool:
+    left, dash, right = text.partition("-")
+    return bool(dash) and left.isdigit() and right.isdigit()
+
+
+def queue_name(value: Any) -> str:
+    if not isinstance(value, str) or not value or value[0] not in ID_FIRST or not ID_REST.issuperset(value):
+        hint = "use letters, digits, . _ -, the first a letter or digit"
+        raise InvalidInput(f"queue name {_short(value)} is not allowed", hint=hint, field="queue")
+    if len(value) > ID_LENGTH_MAX:
+        raise InvalidInput(f"queue name is longer than {ID_LENGTH_MAX} characters", field="queue")
+    return value
+
+
+def command_text(value: Any, field: str = "command") -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(f"{field} must be text", why=f"it is {_kind(value)}", field=field)
+    if not value.strip():
+        raise InvalidInput(f"{field} is empty", hint="say what to run", field=field)
+    return _argument(value, field)
+
+
+def words(values: Any) -> tuple[str, ...]:
+    """A program and its arguments."""
+    if not isinstance(values, (list, tuple)) or not values:
+        raise InvalidInput("argv must be a list with at least the program", field="argv")
+    for word in values:
+        if not isinstance(word, str):
+            raise InvalidInput("argv must be a list of texts", why=f"one is {_kind(word)}", field="argv")
+        _argument(word, "argument")
+    if not values[0]:
+        raise InvalidInput("the program's name is empty", field="argv")
+    return tuple(values)
+
+
+def _argument(text: str, field: str) -> str:
+    if "\0" in text:
+        raise InvalidInput(f"{field} contains a NUL byte", why="no program can be given one", field=field)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{field} is not valid UTF-8", hint="put the bytes into a file", field=field) from None
+    if size > ARGUMENT_MAX:
+        why = f"it has {size} bytes and the system takes {ARGUMENT_MAX} in one argument"
+        raise InvalidInput(f"{field} is too long", why=why, hint="put it into a script, or use --stdin", field=field)
+    return text
+
+
+def label_text(value: Any, field: str = "label") -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value or len(value) > 255 or any(c in value for c in "\0\n\r"):
+        raise InvalidInput(f"{field} must be one line of 1 to 255 characters", field=field)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{field} is not valid UTF-8", field=field) from None
+    return value
+
+
+def whole(value: Any, field: str, least: int, most: int) -> int:
+    """A whole number inside its bounds; digits in text are accepted, as a command line gives them."""
+    if isinstance(value, str):
+        digits = value[1:] if value[:1] in ("-", "+") else value
+        if digits.isascii() and digits.isdigit() and len(digits) < 30:
+            value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInput(f"{field} must be a whole number", why=f"it is {_short(value)}", field=field)
+    if not least <= value <= most:
+        raise InvalidInput(f"{field} {_short(value)} is out of range", hint=f"{least} to {most}", field=field)
+    return value
+
+
+def seconds(value: Any, field: str) -> float:
+    """Seconds, zero or more: a number, or text such as `90`, `10m`, `2h30m`."""
+    if isinstance(value, str):
+        if value.lstrip().startswith("-"):
+            raise InvalidInput(f"{field} {value} is negative", hint="0 or more", field=field)
+        return duration_s(value, field)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        raise InvalidInput(f"{field} must be a number of seconds", why=f"it is {_short(value)}", field=field)
+    if not 0 <= value <= SECONDS_MAX:
+        raise InvalidInput(f"{field} {value} is out of range", hint=f"0 to {SECONDS_MAX} seconds", field=field)
+    return float(value)
+
+
+def instant(value: Any, field: str = "run_at") -> int:
+    if not isinstance(value, str):
+        raise InvalidInput(f"{field} must be text in ISO-8601", why=f"it is {_kind(value)}", field=field)
+    return instant_us(value, field)
+
+
+def if_interrupted(value: Any) -> str:
+    if value not in ("rerun", "hold", "fail"):
+        raise InvalidInput(f"if_interrupted {_short(value)} is unknown", hint="rerun, hold or fail", field="if_interrupted")
+    return str(value)
+
+
+def exit_codes(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str):
+        value = [part for part in value.replace(",", " ").split()]
+    if not isinstance(value, (list, tuple)):
+        raise InvalidInput("no_retry must be a list of exit statuses", field="no_retry")
+    return tuple(whole(code, "no_retry", -64, 255) for code in value)
+
+
+def truth(value: Any, field: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{field} must be true or false", why=f"it is {_short(value)}", field=field)
+    return value
+
+
+def environment(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise InvalidInput("env must be an object of names and texts", field="env")
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str) or not name or "=" in name or "\0" in name + text:
+            raise InvalidInput(f"env {_short(name)} is not allowed", why="a name without '=' and a text are needed", field="env")
+    return value
+
+
+def _optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else check(value)
+
+
+# One row per field that a job may be given from outside: JSON key → (place in Spec, check).
+FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "id": ("id", job_id),
+    "queue": ("queue", queue_name),
+    "priority": ("priority", lambda v: whole(v, "priority", -PRIORITY_MAX, PRIORITY_MAX)),
+    "max_retries": ("max_retries", _optional(lambda v: whole(v, "max_retries", 0, RETRIES_MAX))),
+    "timeout": ("timeout_s", _optional(lambda v: seconds(v, "timeout"))),
+    "delay": ("delay_s", _optional(lambda v: seconds(v, "delay"))),
+    "run_at": ("run_at_us", _optional(instant)),
+    "key": ("key", lambda v: label_text(v, "key")),
+    "label": ("label", label_text),
+    "cwd": ("cwd", _optional(lambda v: command_text(v, "cwd"))),
+    "umask": ("umask", _optional(lambda v: whole(v, "umask", 0, 0o777))),
+    "env": ("env", _optional(environment)),
+    "if_interrupted": ("if_interrupted", if_interrupted),
+    "no_retry": ("no_retry", exit_codes),
+    "grace": ("grace_s", _optional(lambda v: seconds(v, "grace"))),
+    "stderr_apart": ("stderr_apart", lambda v: truth(v, "stderr_apart")),
+}
+NOT_FROM_OUTSIDE = ("state", "attempts", "created_at", "updated_at", "next_run_at", "started_at", "finished_at")
+
+
+def spec(work: Work, fields: dict[str, Any]) -> Spec:
+    """A checked Spec from JSON-like fields. Raises InvalidInput naming the first field that is wrong."""
+    given: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name not in FIELDS:
+            raise _unknown_field(name)
+        place, check = FIELDS[name]
+        (options if place in Options.fields else given)[place] = check(value)
+    if given.get("delay_s") is not None and given.get("run_at_us") is not None:
+        raise InvalidInput("delay and run_at are both given", hint="give one of them", field="delay")
+    if options:
+        given["options"] = Options(**options)
+    return Spec(work=work, **given)
+
+
+def _unknown_field(name: str) -> InvalidInput:
+    if name in NOT_FROM_OUTSIDE:
+        return InvalidInput(f"{name} cannot be given", why="the queue itself keeps it", field=name)
+    return InvalidInput(f"unknown field {_short(name)}", hint="known: command, argv, " + ", ".join(FIELDS), field=name)
+
+
+def spec_from_json(text: str) -> Spec:
+    """A Spec from a JSON object such as `{"id": "job1", "command": "sleep 2"}`."""
+    value = jsontext.loads(text)
+    if not isinstance(value, dict):
+        raise InvalidInput("a job must be a JSON object", why=f"this is {_kind(value)}", hint='{"command": "sleep 2"}')
+    return spec_from_object(value)
+
+
+def spec_from_object(value: dict[str, Any]) -> Spec:
+    fields = dict(value)
+    if ("command" in fields) == ("argv" in fields):
+        why = "both command and argv are given" if "argv" in fields else "command is missing"
+        raise InvalidInput("a job needs one command", why=why, hint='{"command": "sleep 2"}', field="command")
+    if "argv" in fields:
+        work: Work = Argv(words(fields.pop("argv")))
+    else:
+        work = Shell(command_text(fields.pop("command")))
+    return spec(work, fields)
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# ---------------------------------------------------------------- what goes out
+
+
+def iso(at_us: int | None) -> str | None:
+    """UTC in whole seconds: `2025-11-08T14:00:00Z`.
+
+    >>> iso(1762610400_900_000)
+    '2025-11-08T14:00:00Z'
+    """
+    return None if at_us is None else strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(at_us // 1_000_000))
+
+
+def iso_exact(at_us: int | None) -> str | None:
+    """UTC with microseconds, for attempts and exports, where a second is a long time."""
+    return None if at_us is None else f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(at_us // 1_000_000))}.{at_us % 1_000_000:06d}Z"
+
+
+def waits_until(job: Job) -> int | None:
+    return job.due_us if job.stage in ("later", "held") else None
+
+
+def job_object(job: Job) -> dict[str, Any]:
+    """The job model of the documents first, then ours; the shape of `--json` and of the API."""
+    duration = None
+    if job.started_us is not None and job.finished_us is not None:
+        duration = round((job.finished_us - job.started_us) / 1e6, 6)
+    return {
+        "id": job.id,
+        "command": job.command,
+        "state": job.state,
+        "attempts": job.attempts,
+        "max_retries": job.max_retries,
+        "created_at": iso(job.created_us),
+        "updated_at": iso(job.updated_us),
+        "next_run_at": iso(waits_until(job)),
+        "priority": job.priority,
+        "timeout": job.timeout_s,
+        "run_at": iso(job.run_at_us),
+        "started_at": iso(job.started_us),
+        "finished_at": iso(job.finished_us),
+        "duration_seconds": duration,
+        "exit_code": job.exit_code,
+        "log_file": log_name(job) if job.run else None,
+        "number": job.number,
+        "queue": job.queue,
+        "waiting_for": waiting_for(job),
+        "argv": jsontext.loads(job.argv) if job.argv else None,
+        "reason": job.reason,
+        "run": job.run,
+        "interruptions": job.interruptions,
+        "label": job.label,
+        "key": job.key,
+        "cwd": job.cwd,
+    }
+
+
+def log_name(job: Job) -> str:
+    return f"job_logs/{job.id}.log"
+
+
+def waiting_for(job: Job) -> str | None:
+    """Why a job that has not ended is not running: `time`, `release`, `jobs`, `slot`; null when it runs or has ended.
+
+    >>> from .lifecycle import a_job
+    >>> waiting_for(a_job(stage="held"))
+    'release'
+    """
+    return {"ready": "slot", "claimed": "slot", "later": "time", "held": "release", "blocked": "jobs"}.get(job.stage)
+
+
+def attempt_object(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "run": attempt.run,
+        "started_at": iso_exact(attempt.started_us),
+        "ended_at": iso_exact(attempt.ended_us),
+        "exit_code": attempt.exit_code,
+        "reason": attempt.reason,
+        "cpu_seconds": attempt.cpu_s,
+        "memory_max_bytes": attempt.memory_max,
+        "worker": attempt.worker,
+        "pid": attempt.pid,
+        "log_start": attempt.log_start,
+        "log_end": attempt.log_end,
+    }
+
+
+def history_object(entry: HistoryEntry) -> dict[str, Any]:
+    return {
+        "at": iso_exact(entry.at_us),
+        "event": entry.event,
+        "stage": entry.stage,
+        "run": entry.run,
+        "by": entry.actor,
+        "note": entry.note,
+    }
+
+
+def worker_object(row: WorkerRow, running: list[str]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "host": row.host,
+        "pid": row.pid,
+        "slots": row.slots,
+        "queues": row.queues.split(",") if row.queues else None,
+        "started_at": iso(row.started_us),
+        "stopping": row.stopping,
+        "running": running,
+    }
+
+
+def options_text(options: Options) -> str | None:
+    """The JSON that is stored; None when every option is its default, as it is for nearly every job."""
+    plain = Options()
+    given = {f: getattr(options, f) for f in Options.fields if getattr(options, f) != getattr(plain, f)}
+    return jsontext.dumps(given) if given else None
+
+
+def options_from(text: str | None) -> Options:
+    if text is None:
+        return Options()
+    stored = jsontext.loads(text)
+    if "no_retry" in stored:
+        stored["no_retry"] = tuple(stored["no_retry"])
+    return Options(**stored)
+
+
+def quoted(arguments: tuple[str, ...]) -> str:
+    """The arguments as shell text that a person can paste.
+
+    >>> quoted(("echo", "it's", "a b", ""))
+    "echo 'it'\\\\''s' 'a b' ''"
+    """
+    return " ".join([word if word and SAFE.issuperset(word) else "'" + word.replace("'", "'\\''") + "'" for word in arguments])
+
+
+SAFE = ID_REST | frozenset("/:=,+@%^")

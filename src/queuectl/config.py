@@ -1,0 +1,146 @@
+"""Settings: built-in values, then `queuectl_config.json` beside the store, as one frozen Config.
+
+The file holds only what somebody set. It is typed JSON, may be edited by hand, and is never overwritten when broken.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import jsontext
+from .codec import seconds, whole
+from .errors import InvalidInput, NotFound, StorageError
+from .record import Record
+from .schedule import Backoff
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+FILE_NAME = "queuectl_config.json"
+
+
+class Config(Record):
+    """Every setting with its built-in value. Retry limit is fixed in a job when it is added, the rest is read when used."""
+
+    max_retries: int = 3
+    backoff_base: float = 2
+    backoff_max: float = 0  # seconds; 0: no ceiling
+    backoff_jitter: float = 0  # 0.1: up to ten percent longer
+    job_timeout: float = 0  # seconds; 0: none
+    kill_grace: float = 5  # seconds between TERM and KILL
+    capture_env: str = "all"
+    keep_days: float = 0  # days that ended jobs are kept; 0: for ever
+
+    @property
+    def backoff(self) -> Backoff:
+        return Backoff(float(self.backoff_base), float(self.backoff_max), float(self.backoff_jitter))
+
+
+def _number(value: Any, name: str, least: float, most: float) -> float:
+    number: Any = value
+    if isinstance(value, str):
+        try:
+            number = float(value) if any(c in value for c in ".eE") else int(value)
+        except ValueError:
+            number = None
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not least <= number <= most:
+        raise InvalidInput(f"{name} must be a number from {least:g} to {most:g}", why=f"it is {value!r}", field=name)
+    return number
+
+
+def _plain_seconds(value: Any, name: str) -> float:
+    found = seconds(value, name)
+    return int(found) if found == int(found) else found
+
+
+def _one_of(*choices: str) -> Callable[[Any, str], str]:
+    def check(value: Any, name: str) -> str:
+        if value not in choices:
+            raise InvalidInput(f"{name} must be one of {', '.join(choices)}", why=f"it is {value!r}", field=name)
+        return str(value)
+
+    return check
+
+
+# One row per setting: check, and what it means.
+SETTINGS: dict[str, tuple[Callable[[Any, str], Any], str]] = {
+    "max_retries": (lambda v, n: whole(v, n, 0, 1_000_000), "retries after the first run"),
+    "backoff_base": (lambda v, n: _number(v, n, 0, 1000), "the n-th retry waits base ** n seconds"),
+    "backoff_max": (_plain_seconds, "longest wait between runs in seconds, 0: none"),
+    "backoff_jitter": (lambda v, n: _number(v, n, 0, 10), "widen each wait by up to this share"),
+    "job_timeout": (_plain_seconds, "seconds a run may take, 0: no limit"),
+    "kill_grace": (_plain_seconds, "seconds between TERM and KILL"),
+    "capture_env": (_one_of("all", "basic", "none"), "what of the submitter's environment a job gets"),
+    "keep_days": (lambda v, n: _number(v, n, 0, 36500), "days that ended jobs are kept, 0: for ever"),
+}
+
+
+def setting_name(text: str) -> str:
+    """The setting that is meant; `-` and `_` are the same. Raises NotFound."""
+    name = text.replace("-", "_")
+    if name not in SETTINGS:
+        raise NotFound(f"unknown setting {text!r}", hint="known: " + ", ".join(SETTINGS), field=name)
+    return name
+
+
+def checked(name: str, value: Any) -> Any:
+    return SETTINGS[name][0](value, name)
+
+
+class ConfigFile:
+    """The file beside the store: read at most once per change, written whole and renamed into place."""
+
+    def __init__(self, folder: str) -> None:
+        self.path = os.path.join(folder, FILE_NAME)
+        self._seen: tuple[int, int, int] | None = None
+        self._config = Config()
+
+    def read(self) -> Config:
+        """The settings in force now. Raises StorageError when the file is broken."""
+        try:
+            facts = os.stat(self.path)
+        except FileNotFoundError:
+            return Config()
+        seen = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+        if seen != self._seen:
+            self._config = Config(**self.stored())
+            self._seen = seen
+        return self._config
+
+    def stored(self) -> dict[str, Any]:
+        """What the file holds, checked."""
+        try:
+            with open(self.path, encoding="utf-8-sig") as file:
+                found = jsontext.loads(file.read())
+        except FileNotFoundError:
+            return {}
+        except (InvalidInput, UnicodeDecodeError, OSError) as fault:
+            raise self._broken(str(fault)) from None
+        if not isinstance(found, dict):
+            raise self._broken("it is not a JSON object")
+        try:
+            return {(name := setting_name(key)): checked(name, value) for key, value in found.items()}
+        except (InvalidInput, NotFound) as fault:
+            raise self._broken(fault.what + (f": {fault.why}" if fault.why else "")) from None
+
+    def _broken(self, why: str) -> StorageError:
+        return StorageError(f"settings in {self.path} cannot be used", why=why, hint="correct or remove the file")
+
+    def set(self, name: str, value: Any) -> Any:
+        """Store one setting; returns it as stored."""
+        name = setting_name(name)
+        value = checked(name, value)
+        self._change(lambda stored: stored | {name: value})
+        return value
+
+    def unset(self, name: str) -> None:
+        name = setting_name(name)
+        self._change(lambda stored: {k: v for k, v in stored.items() if k != name})
+
+    def _change(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        from .files import exclusive, replace_file
+
+        with exclusive(self.path + ".lock"):
+            replace_file(self.path, (jsontext.dumps(change(self.stored()), indent=2) + "\n").encode())

@@ -1,0 +1,104 @@
+"""Job logs: where they are, what a run wrote, following one live. Bytes in, bytes out; nothing is decoded here.
+
+One file per job, appended per run. Each run begins with one header line; its own output is the range of bytes after
+that line, kept in its attempt row.
+"""
+
+from __future__ import annotations
+
+import os
+from time import gmtime, strftime
+
+from . import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .model import Attempt, Job
+
+CHUNK = 65536
+
+
+def log_path(folder: str, job: Job, stream: str = "") -> str:
+    """The log of a job; `stream` is `.err` for jobs that keep stderr apart."""
+    return os.path.join(folder, f"{job.id}{stream}.log")
+
+
+def open_log(folder: str, job: Job, now_us: int, stream: str = "") -> tuple[int, int]:
+    """(descriptor, offset where this run's output begins), with the header line written; never through a link."""
+    path = log_path(folder, job, stream)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, flags, files.FILE_MODE)
+    except FileNotFoundError:
+        files.private_folder(folder)
+        fd = os.open(path, flags, files.FILE_MODE)
+    size = os.fstat(fd).st_size
+    header = header_line(job.run, now_us, fresh=size == 0)
+    os.write(fd, header)
+    return fd, size + len(header)
+
+
+def header_line(run: int, now_us: int, fresh: bool) -> bytes:
+    stamp = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(now_us // 1_000_000))
+    return f"{'' if fresh else chr(10)}--- run {run} started {stamp} ---\n".encode()
+
+
+def read_range(path: str, start: int, end: int | None) -> Iterator[bytes]:
+    """The bytes from start to end (None: to the end of the file), in pieces; nothing when there is no log."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        while end is None or start < end:
+            piece = os.pread(fd, CHUNK if end is None else min(CHUNK, end - start), start)
+            if not piece:
+                return
+            yield piece
+            start += len(piece)
+    finally:
+        os.close(fd)
+
+
+def tail_start(path: str, start: int, end: int, lines: int) -> int:
+    """Where the last n lines of a range begin, reading backwards in bounded pieces."""
+    if lines <= 0:
+        return end
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        at, needed = end, lines
+        while at > start:
+            size = min(CHUNK, at - start)
+            piece = os.pread(fd, size, at - size)
+            if at == end and piece.endswith(b"\n"):
+                piece = piece[:-1]  # the newline that ends the last line begins no other
+            while (cut := piece.rfind(b"\n")) >= 0:
+                needed -= 1
+                if not needed:
+                    return at - size + cut + 1
+                piece = piece[:cut]
+            at -= size
+        return start
+    finally:
+        os.close(fd)
+
+
+def run_range(attempt: Attempt) -> tuple[int, int | None]:
+    return attempt.log_start, attempt.log_end
+
+
+def remove_logs(folder: str, job: Job) -> None:
+    for stream in ("", ".err"):
+        try:
+            os.unlink(log_path(folder, job, stream))
+        except FileNotFoundError:
+            pass  # it never ran, or kept no stderr apart
+
+
+def size(folder: str, job: Job) -> int:
+    try:
+        return os.stat(log_path(folder, job)).st_size
+    except OSError:
+        return 0  # somebody removed it while the job ran

@@ -1,0 +1,318 @@
+"""The verbs: everything a door can ask of a queue. Each is one transaction and rings the bell after it.
+
+    queue = queuectl.open()
+    job = queue.add(["ffmpeg", "-i", "in.mkv", "out.mp4"], priority=5)
+    queue.wait(job.id)
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+
+from . import bell, clock, codec, envs, lifecycle, output
+from .config import ConfigFile
+from .errors import Conflict, InvalidInput, NotFound, WaitTimeout
+from .model import LATER, READY, Argv, Job, Query, Shell, Spec, state_of
+from .store import find, open_store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any, Self
+
+    from .config import Config
+    from .lifecycle import Event
+    from .locate import Place
+    from .model import Attempt, HistoryEntry, Work
+    from .store.base import Store
+
+WAIT_POLL_S = 2.0  # behind the bell
+CHANGES_PER_TRANSACTION = 500
+
+
+class Queue:
+    """A job queue in a store. Cheap to make, safe to share between threads; close it or use it as a context.
+
+    `actor` is who the history names for changes made through this object.
+    """
+
+    def __init__(self, place: Place, *, create: bool = True, actor: str = "") -> None:
+        self.place = place
+        self.store: Store = open_store(place, create)
+        self.settings = ConfigFile(place.folder)
+        self.actor = actor or f"uid {os.geteuid()}"
+        self.heard = 0  # how many workers the last bell reached
+        self._env_ids: dict[bytes, int] = {}
+
+    # ------------------------------------------------------------ adding
+
+    def add(self, work: str | Sequence[str] | Work | Spec, **fields: Any) -> Job:
+        """Add one job and return it once it is on stable storage.
+
+        `work` is shell text, a list of arguments (run without a shell), or a whole Spec. Fields are those of the job
+        model: id, queue, priority, max_retries, timeout (s), delay (s), run_at (ISO-8601), key, label, cwd, env, …
+        Raises InvalidInput naming the field; Conflict when the id exists, or the key with another command.
+        """
+        spec = work if isinstance(work, Spec) else codec.spec(as_work(work), fields)
+        with self.store.transaction():
+            earlier = self._same_key(spec)
+            if earlier:
+                return earlier
+            job = self.prepared(spec, self.settings.read(), clock.now_us())
+            job = job.but(number=self.number_for(spec.id), lane=self.store.lane_of(spec.queue))
+            self.store.insert([job], self.actor)
+        self._ring_work()
+        return job
+
+    def add_many(self, specs: Iterable[Spec | str | Sequence[str]]) -> int:
+        """Add all of them or none; returns how many. Workers see them all at once, and are never kept waiting long."""
+        from .bulk import BulkAdd
+
+        with BulkAdd(self) as adding:
+            for spec in specs:
+                adding.add(spec if isinstance(spec, Spec) else codec.spec(as_work(spec), {}))
+        self._ring_work()
+        return adding.added
+
+    def _same_key(self, spec: Spec) -> Job | None:
+        """The job that this key has added already, if it is the same work. Raises Conflict if it is not."""
+        if spec.key is None:
+            return None
+        earlier = self.store.job_by_key(spec.queue, spec.key)
+        if earlier is None:
+            return None
+        if (earlier.command, earlier.argv) != (command_of(spec.work), argv_of(spec.work)):
+            why = f"job {earlier.id} has this key and another command"
+            raise Conflict(f"key {spec.key!r} is taken", why=why, hint="use another key")
+        return earlier
+
+    def number_for(self, chosen: str | None) -> int:
+        """A fresh number; numbers that somebody chose as an id are skipped. Raises Conflict when the id exists."""
+        if chosen is not None and self.store.job_by_id(chosen):
+            raise Conflict(f"job {chosen} exists already", hint="choose another id, or leave it out", why="")
+        number = self.store.take_numbers(1)
+        while chosen is None and self.store.number_is_chosen(number):
+            number = self.store.take_numbers(1)
+        return number
+
+    def prepared(self, spec: Spec, config: Config, now: int) -> Job:
+        """The row of a new job, still without its number and lane."""
+        due = spec.run_at_us if spec.delay_s is None else now + round(spec.delay_s * 1e6)
+        later = due is not None and due > now
+        stage = LATER if later else READY
+        return Job(
+            number=0,
+            name=spec.id,
+            queue=spec.queue,
+            lane=0,
+            kind="argv" if isinstance(spec.work, Argv) else "shell",
+            command=command_of(spec.work),
+            argv=argv_of(spec.work),
+            state=state_of(stage, 0),
+            stage=stage,
+            priority=spec.priority,
+            attempts=0,
+            max_retries=config.max_retries if spec.max_retries is None else spec.max_retries,
+            interruptions=0,
+            run=0,
+            version=1,
+            timeout_s=spec.timeout_s,
+            label=spec.label,
+            key=spec.key,
+            run_at_us=due if spec.run_at_us is None else spec.run_at_us,
+            due_us=due if later else None,
+            created_us=now,
+            updated_us=now,
+            started_us=None,
+            finished_us=None,
+            exit_code=None,
+            reason=None,
+            worker=None,
+            stop=None,
+            cwd=spec.cwd if spec.cwd is not None else self._cwd(),
+            umask=spec.umask if spec.umask is not None else _umask(),
+            env=self._env(spec, config),
+            stdin=spec.stdin,
+            options=codec.options_text(spec.options),
+        )
+
+    def _cwd(self) -> str:
+        try:
+            return os.getcwd()
+        except FileNotFoundError:
+            raise InvalidInput("the working folder is gone", hint="cd somewhere else, or give --cwd") from None
+
+    def _env(self, spec: Spec, config: Config) -> int:
+        if spec.env is not None:
+            variables = {os.fsencode(name): os.fsencode(value) for name, value in spec.env.items()}
+        else:
+            variables = envs.captured(os.environb, config.capture_env)
+        body = envs.packed(variables)
+        digest = envs.digest(body)
+        if digest not in self._env_ids:
+            self._env_ids[digest] = self.store.env_id(digest, body)
+        return self._env_ids[digest]
+
+    # ------------------------------------------------------------ reading
+
+    def get(self, job_id: str | int) -> Job:
+        """The job with this id. Raises NotFound."""
+        job = self.store.job_by_id(str(job_id))
+        if job is None:
+            raise NotFound(f"there is no job {str(job_id)[:140]!r}", hint="'queuectl list' shows what there is")
+        return job
+
+    def find(self, query: Query = Query()) -> list[Job]:
+        """The jobs that a query means, newest first. Raises NotFound when an id that was named does not exist."""
+        found = find.find(self.store, query)
+        if query.ids and query.limit is None:
+            missing = set(query.ids) - {job.id for job in found}
+            for job_id in sorted(missing):
+                if query == Query(ids=query.ids) or self.store.job_by_id(job_id) is None:
+                    self.get(job_id)
+        return found
+
+    def stream(self, query: Query = Query()) -> Iterator[Job]:
+        return find.stream(self.store, query)
+
+    def count(self, query: Query = Query()) -> int:
+        return find.count(self.store, query)
+
+    def attempts(self, job: Job) -> list[Attempt]:
+        return self.store.attempts(job.number)
+
+    def history(self, job: Job) -> list[HistoryEntry]:
+        return self.store.history(job.number)
+
+    def environment(self, job: Job) -> dict[bytes, bytes]:
+        """The job's environment, secrets and all: for running it. What is shown goes through `envs.masked`."""
+        return {} if job.env is None else envs.unpacked(self.store.env_body(job.env))
+
+    def logs(self, job_id: str | int, run: int | None = None) -> Iterator[bytes]:
+        """What the job wrote, run after run (or one run alone), in pieces of bytes."""
+        job = self.get(job_id)
+        for attempt in self.attempts(job):
+            if run is None or attempt.run == run:
+                yield from output.read_range(output.log_path(self.place.logs, job), *output.run_range(attempt))
+
+    # ------------------------------------------------------------ changing
+
+    def cancel(self, query: Query | str | int) -> list[Job]:
+        """Cancel what waits; ask the worker to end what runs. Raises Conflict when a named job has ended."""
+        return self._change(query, lifecycle.Cancel())
+
+    def hold(self, query: Query | str | int, note: str = "") -> list[Job]:
+        """Keep waiting jobs from starting until they are released."""
+        return self._change(query, lifecycle.Hold(note))
+
+    def release(self, query: Query | str | int) -> list[Job]:
+        return self._change(query, lifecycle.Release())
+
+    def retry(self, query: Query | str | int) -> list[Job]:
+        """Run dead and cancelled jobs again from the start, failed ones without waiting for their backoff."""
+        return self._change(query, lifecycle.Retry())
+
+    def _change(self, query: Query | str | int, event: Event) -> list[Job]:
+        """Apply one event to every job meant. A job named by its id must allow it; of a wider selection those that
+        do not are passed over. Everything named is changed, or nothing."""
+        meant = Query(ids=(str(query),)) if isinstance(query, (str, int)) else query
+        jobs = self.find(meant)
+        changed: list[Job] = []
+        for at in range(0, len(jobs), CHANGES_PER_TRANSACTION):
+            with self.store.transaction():
+                for job in jobs[at : at + CHANGES_PER_TRANSACTION]:
+                    try:
+                        change = self.store.apply(job, event, clock.now_us(), self.actor)
+                    except Conflict:
+                        if job.id in meant.ids:
+                            raise
+                        continue
+                    if change:
+                        changed.append(change.after)
+        self._ring_work()
+        bell.ring(self.place.run, bell.DONE)
+        return changed
+
+    def prune(self, query: Query) -> list[Job]:
+        """Remove ended jobs with their logs and history. Their numbers are never used again."""
+        gone = [job for job in self.find(query) if job.ended]
+        for at in range(0, len(gone), CHANGES_PER_TRANSACTION):
+            part = gone[at : at + CHANGES_PER_TRANSACTION]
+            with self.store.transaction():
+                self.store.delete(part)
+            for job in part:
+                self._remove_files(job)
+        return gone
+
+    def _remove_files(self, job: Job) -> None:
+        output.remove_logs(self.place.logs, job)
+        if job.stdin:
+            from .payload import remove
+
+            remove(self.place, job.stdin)
+
+    # ------------------------------------------------------------ waiting
+
+    def wait(self, *ids: str | int, timeout: float | None = None, any: bool = False, watch: Watch | None = None) -> list[Job]:
+        """Block until the jobs have ended (with `any`: one of them); returns them. Raises NotFound, WaitTimeout (s)."""
+        deadline = None if timeout is None else monotonic() + timeout
+        with self.listener(bell.DONE) as ears:
+            while True:
+                jobs = [self.get(job_id) for job_id in ids]
+                ended = [job for job in jobs if job.ended]
+                if len(ended) == len(jobs) or (any and ended):
+                    return jobs
+                if watch:
+                    watch(jobs)
+                left = WAIT_POLL_S if deadline is None else min(WAIT_POLL_S, deadline - monotonic())
+                if left <= 0:
+                    waiting = ", ".join(job.id for job in jobs if not job.ended)
+                    raise WaitTimeout(f"job {waiting} has not ended after {timeout:g} s", hint="it goes on")
+                ears.wait(left)
+
+    def listener(self, name: str) -> bell.Listener:
+        from .files import private_folder
+
+        return bell.Listener(private_folder(self.place.run), name)
+
+    def _ring_work(self) -> None:
+        self.heard = bell.ring(self.place.run, bell.WORK)
+
+    # ------------------------------------------------------------ life
+
+    def close(self) -> None:
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+if TYPE_CHECKING:
+    Watch = Callable[[list[Job]], None]
+
+
+def as_work(work: str | Sequence[str] | Work) -> Work:
+    """Text is for the shell, a list is a program with its arguments."""
+    if isinstance(work, (Shell, Argv)):
+        return work
+    return Shell(codec.command_text(work)) if isinstance(work, str) else Argv(codec.words(list(work)))
+
+
+def command_of(work: Work) -> str:
+    return work.text if isinstance(work, Shell) else codec.quoted(work.words)
+
+
+def argv_of(work: Work) -> str | None:
+    from .jsontext import dumps
+
+    return dumps(list(work.words)) if isinstance(work, Argv) else None
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,60 @@
+"""Records: frozen nouns with named fields, without the fifteen milliseconds that importing dataclasses costs."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self, dataclass_transform
+else:
+
+    def dataclass_transform(**_):
+        return lambda cls: cls
+
+
+@dataclass_transform(frozen_default=True)
+class RecordType(type):
+    """Turns the annotations of a class body into slots and an `__init__` that takes them by place or by name."""
+
+    fields: tuple[str, ...]
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> RecordType:
+        fields = tuple(namespace.get("__annotations__", ()))
+        defaults = {field: namespace.pop(field) for field in fields if field in namespace}
+        namespace["__slots__"] = fields
+        cls = super().__new__(mcs, name, bases, namespace)
+        cls.fields = fields
+        if fields:
+            arguments = ", ".join(f"{f}=_defaults[{f!r}]" if f in defaults else f for f in fields)
+            body = "; ".join(f"self.{f} = {f}" for f in fields)
+            scope: dict[str, Any] = {"_defaults": defaults}
+            exec(f"def __init__(self, {arguments}): {body}", scope)
+            cls.__init__ = scope["__init__"]  # type: ignore[misc]
+        return cls
+
+
+class Record(metaclass=RecordType):
+    """A value: compared by content, shown by content, changed only by making another with `but`."""
+
+    def but(self, **changes: Any) -> Self:
+        """The same record with some fields replaced."""
+        cls = type(self)
+        copy = cls.__new__(cls)
+        for field in cls.fields:
+            # The type checker forbids assigning to a frozen record; this is the one place that makes one.
+            setattr(copy, field, changes.pop(field) if field in changes else getattr(self, field))
+        if changes:
+            raise TypeError(f"{cls.__name__} has no field {sorted(changes)[0]!r}")
+        return copy
+
+    def values(self) -> tuple[Any, ...]:
+        return tuple([getattr(self, field) for field in type(self).fields])
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, Record) and other.values() == self.values()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.values()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{field}={getattr(self, field)!r}" for field in type(self).fields)
+        return f"{type(self).__name__}({shown})"

@@ -1,0 +1,1 @@
+"""Running work: the keeper, the worker, process trees, recovery after a crash."""

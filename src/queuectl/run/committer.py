@@ -1,0 +1,141 @@
+"""The thread that commits while the worker's loop goes on: one transaction per turn.
+
+Protocol: the loop puts a Turn, goes on starting and reaping, and finds the Report in `reports` when `fd` is readable.
+There is never more than one turn on its way. A turn is committed however long it takes: when the store is busy, full
+or broken it is tried again with growing pauses, nothing of it is forgotten, and no new job is claimed meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _queue import SimpleQueue
+from threading import Thread
+from time import monotonic, sleep
+
+from .. import bell, clock
+from ..errors import Conflict, StorageError, TryAgainLater
+from ..record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..lifecycle import Event
+    from ..model import Job
+    from ..queue import Queue
+    from ..store.base import Queues
+    from .journal import Trace
+
+RETRY_S_MIN, RETRY_S_MAX = 0.05, 2.0
+SAY_AGAIN_S = 30.0
+
+
+class Turn(Record):
+    """What the loop wants written, and how much it wants to claim."""
+
+    events: list[tuple[Job, Event]]
+    traces: list[Trace]  # runs that were started: pid and log offset, for display
+    free: int = 0
+    ahead: int = 0
+    count_left: bool = False
+
+
+class Report(Record):
+    """What the loop needs to know after a commit."""
+
+    turn: Turn
+    claimed: list[Job]
+    claimed_us: int
+    stops: list[tuple[int, int, str]]
+    next_due_us: int | None
+    stopping: str | None  # what was asked of this worker
+    left: int  # jobs that are ready or become due, when the turn asked
+    took_s: float
+
+
+class Committer:
+    def __init__(self, queue: Queue, worker: int, queues: Queues) -> None:
+        self._queue = queue
+        self._worker = worker
+        self._queues = queues
+        self._turns: SimpleQueue[Turn | None] = SimpleQueue()
+        self.reports: SimpleQueue[Report] = SimpleQueue()
+        self.fd, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._thread = Thread(target=self._serve, name="committer", daemon=True)
+        self._thread.start()
+
+    def put(self, turn: Turn) -> None:
+        self._turns.put(turn)
+
+    def drain(self) -> None:
+        try:
+            os.read(self.fd, 4096)
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        self._turns.put(None)
+        self._thread.join()
+        os.close(self.fd)
+        os.close(self._wake)
+
+    def _serve(self) -> None:
+        while (turn := self._turns.get()) is not None:
+            self.reports.put(self._persist(turn))
+            os.write(self._wake, b"!")
+
+    def _persist(self, turn: Turn) -> Report:
+        pause, said = RETRY_S_MIN, -SAY_AGAIN_S
+        while True:
+            try:
+                return self._commit(turn)
+            except (StorageError, TryAgainLater) as trouble:
+                if monotonic() - said >= SAY_AGAIN_S:
+                    print(f"queuectl: {trouble}; trying again", file=sys.stderr, flush=True)
+                    said = monotonic()
+                sleep(pause)
+                pause = min(pause * 2, RETRY_S_MAX)
+
+    def _commit(self, turn: Turn) -> Report:
+        began, now = monotonic(), clock.now_us()
+        store, actor = self._queue.store, f"worker {self._worker}"
+        with store.transaction():
+            for job, event in turn.events:
+                _apply(store, job, event, now, actor)
+            for t in turn.traces:
+                store.run(
+                    "update attempts set pid = ?, log_start = ? where job = ? and run = ? and ended_us is null",
+                    (t.pid, t.log_start, t.job, t.run),
+                )
+            claimed = store.claim(self._worker, turn.free, turn.ahead, now, self._queues) if turn.free + turn.ahead else []
+            stops = store.stops_asked(self._worker)
+            stopping = store.run("select stopping from workers where id = ?", (self._worker,))
+            due = store.next_due()
+        took = monotonic() - began
+        if turn.events or turn.traces or claimed:
+            bell.ring(self._queue.place.run, bell.DONE)
+        return Report(
+            turn=turn,
+            claimed=claimed,
+            claimed_us=now,
+            stops=stops,
+            next_due_us=due,
+            stopping=stopping[0][0] if stopping else "now",
+            left=self._left() if turn.count_left else 0,
+            took_s=took,
+        )
+
+    def _left(self) -> int:
+        """Jobs of the served queues that will still run: ready, waiting for their time, or with another worker."""
+        stages = ("ready", "later", "claimed", "running")
+        return sum(n for queue, _, stage, n in self._queue.store.counts() if stage in stages and self._queues.serves(queue))
+
+
+def _apply(store: object, job: Job, event: Event, now: int, actor: str) -> None:
+    from ..store.base import Store
+
+    assert isinstance(store, Store)
+    try:
+        store.apply(job, event, now, actor)
+    except Conflict:
+        # The row is in no stage that knows this event: somebody restored or edited the database under us.
+        print(f"queuectl: the end of job {job.id} (run {job.run}) is not wanted any more", file=sys.stderr, flush=True)

@@ -1,0 +1,169 @@
+"""The keeper: the worker's parent, which starts it, keeps the exit statuses of jobs it leaves behind, and only waits.
+
+A worker that is killed cannot take its jobs with it: they become children of the keeper (a "child subreaper"), run on,
+and when they end the keeper writes their wait status into its own journal before it reaps them. The keeper starts the
+worker again at once; the new worker adopts what runs and learns from the journal what has ended. The keeper opens no
+database, so that it stays small and nothing of the queue can hurt it.
+
+    waitid(any child, WNOWAIT) → was it the worker? start another : write its end to the journal → reap → wait
+
+It ends when the worker has ended in good order and no child is left. It renews itself by `exec` (children and the
+subreaper mark outlive that) when the worker asks for it: an upgrade. If the keeper itself is killed, the worker turns
+into a keeper by the same `exec` and starts a worker that adopts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from time import monotonic, sleep, time_ns
+
+from ..clock import process_start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+PR_SET_CHILD_SUBREAPER = 36
+RENEW = 85  # the worker's exit status that asks for new code under running jobs
+HOPELESS = (2, 3, 4, 5, 7)  # a start that failed for a reason that another start would meet again
+GOOD_RUN_S = 5.0  # a worker that lived so long did not die of its start
+PAUSE_S_MAX = 10.0
+DEATHS_MAX = 20  # a worker that never gets going is not started for ever
+ROTATE_BYTES = 2_000_000
+
+
+class Keeper:
+    """`arguments`: database, slots, queues, flags (the worker's own), and how many worker processes to keep."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.arguments = arguments
+        me = os.getpid()
+        self.journal = os.path.join(arguments[0] + ".run", f"keeper-{me}-{process_start(me)}.journal")
+        self.fd = os.open(self.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        self.workers: dict[int, float] = {}  # pid → when it was started
+        self.pause = 0.0
+        self.deaths = 0  # in a row, without a good run between
+        self.stopping = False
+        self.code = 0
+
+    def run(self) -> int:
+        become_subreaper()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self.forward)
+        for _ in range(int(self.arguments[4])):
+            self.start_worker()
+        self.watch()
+        os.unlink(self.journal)
+        return self.code
+
+    def forward(self, number: int, frame: FrameType | None) -> None:
+        """Pass a signal on to the workers, once; they have process groups of their own so that Ctrl-C comes this way."""
+        self.stopping = True
+        for worker in self.workers:
+            os.kill(worker, signal.SIGTERM)  # not reaped yet, so the number is still its own
+
+    def watch(self) -> None:
+        """Wait for children until none is left."""
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            assert found is not None
+            if found.si_pid in self.workers:
+                self.worker_ended(found)
+            else:
+                self.keep(found)
+
+    def worker_ended(self, found: os.waitid_result) -> None:
+        """In good order, or without hope: stay only for the jobs that are left. Otherwise start it again."""
+        began = self.workers.pop(found.si_pid)
+        os.waitpid(found.si_pid, 0)
+        code = found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
+        if code == RENEW:
+            if not self.workers:
+                os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *self.arguments])
+            return  # the last of them to end renews us all
+        self.code = code
+        lived = monotonic() - began > GOOD_RUN_S
+        self.deaths = 0 if lived or code >= 128 else self.deaths + 1
+        if code == 0 or code in HOPELESS or self.deaths > DEATHS_MAX:
+            return
+        self.pause = 0.0 if lived else min(PAUSE_S_MAX, self.pause * 2 or 0.05)
+        then = f" in {self.pause:g} s" if self.pause > 1 else ""
+        say(f"the worker died ({describe(found)}); its jobs run on, starting it again{then}")
+        sleep(self.pause)
+        self.start_worker()
+
+    def start_worker(self) -> None:
+        command = [sys.executable, "-m", "queuectl.run.process", *self.arguments]
+        worker = os.posix_spawn(sys.executable, command, os.environ, setpgroup=0)
+        self.workers[worker] = monotonic()
+        if self.stopping:
+            os.kill(worker, signal.SIGTERM)
+
+    def keep(self, found: os.waitid_result) -> None:
+        """Write how a job ended, then let its process go."""
+        status = found.si_status << 8 if found.si_code == os.CLD_EXITED else found.si_status
+        ended_us = time_ns() // 1000
+        start = process_start(found.si_pid)
+        os.write(self.fd, f"{found.si_pid} {start} {status} {ended_us} 0 0\n".encode())
+        _, _, usage = os.wait4(found.si_pid, 0)
+        cpu = round((usage.ru_utime + usage.ru_stime) * 1e6)
+        os.write(self.fd, f"{found.si_pid} {start} {status} {ended_us} {cpu} {usage.ru_maxrss * 1024}\n".encode())
+        if os.fstat(self.fd).st_size > ROTATE_BYTES:
+            self.rotate()
+
+    def rotate(self) -> None:
+        """Keep the newer half: far more ends than any worker has running at once."""
+        with open(self.journal, "rb") as file:
+            file.seek(-ROTATE_BYTES // 2, os.SEEK_END)
+            recent = file.read().partition(b"\n")[2]
+        new = self.journal + ".new"
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        os.write(fd, recent)
+        os.rename(new, self.journal)
+        os.close(self.fd)
+        self.fd = fd
+
+
+def describe(found: os.waitid_result) -> str:
+    if found.si_code == os.CLD_EXITED:
+        return f"exit status {found.si_status}"
+    return f"signal {found.si_status}"
+
+
+def become_subreaper() -> None:
+    """Orphaned descendants become this process's children instead of init's. Linux only; elsewhere they are init's."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    except (ImportError, AttributeError, OSError):
+        pass  # without it a worker's death still leaves its jobs running; only their exit statuses are not known
+
+
+def say(line: str) -> None:
+    print(f"queuectl: {line}", file=sys.stderr, flush=True)
+
+
+def read_book(path: str, offset: int) -> tuple[dict[tuple[int, int], tuple[int, int, int, int]], int]:
+    """What a keeper has written from an offset on: (pid, start) → (status, ended_us, cpu_us, memory); and the new offset."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            content = file.read()
+    except FileNotFoundError:
+        return {}, offset
+    whole = content[: content.rfind(b"\n") + 1]
+    ends = {}
+    for line in whole.splitlines():
+        pid, start, *rest = [int(word) for word in line.split()]
+        ends[pid, start] = (rest[0], rest[1], rest[2], rest[3])
+    return ends, offset + len(whole)
+
+
+if __name__ == "__main__":
+    sys.exit(Keeper(sys.argv[1:]).run())

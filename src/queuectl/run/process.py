@@ -1,0 +1,37 @@
+"""The worker as a process of its own: what the keeper starts. Arguments: see `Keeper`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from .. import errors
+from ..locate import Place
+from ..queue import Queue
+from .keeper import RENEW, say
+from .worker import Worker
+
+
+def main(arguments: list[str]) -> int:
+    database, slots, queues, flags, _ = arguments
+    _mark_job_free()
+    try:
+        with Queue(Place(database)) as queue:
+            worker = Worker(queue, int(slots), tuple(queues.split(",")) if queues else (), say=say)
+            worker.keeper_arguments = [*arguments[:4], "1"]
+            worker.run(until_idle="until-idle" in flags.split(","))
+    except errors.QueueError as fault:
+        say(str(fault))
+        return fault.exit_code
+    return RENEW if worker.renew else 0
+
+
+def _mark_job_free() -> None:
+    """The keeper's ignored or blocked signals are not ours."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.environ.pop("QUEUECTL_RUN", None)  # started from inside a job, we are no part of its run
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

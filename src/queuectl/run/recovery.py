@@ -1,0 +1,217 @@
+"""After a crash: what still runs is adopted, what ended meanwhile is recorded with its true status, what was never
+started goes back, and only what nobody can know is called interrupted.
+
+A worker is alive while it holds the lock on its journal: no pid is trusted. Whoever gets that lock may take over.
+What the journal says of a run decides:
+
+    journal                     same boot            another boot
+    ended                       recorded             recorded
+    started, process alive      adopted              -
+    started, process gone       the keeper's word,   interrupted
+                                else interrupted
+    about to start              searched for; not    interrupted
+                                found: goes back
+    nothing                     goes back            interrupted
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from .. import bulk, clock
+from ..lifecycle import Finished, GivenBack, Interrupted
+from ..model import CLAIMED, Job, WorkerRow
+from ..record import Record
+from . import journal, keeper, spawn
+from .journal import Trace
+from .running import Run, outcome_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..lifecycle import Event
+    from .worker import Worker
+
+SEARCH_S = 0.05
+
+
+class Machine(Record):
+    """This boot of this machine, as one container sees it."""
+
+    boot_id: str
+    pid_ns: int
+
+    def is_of(self, row: WorkerRow) -> bool:
+        return (row.boot_id, row.pid_ns) == (self.boot_id, self.pid_ns)
+
+
+class KeeperBooks:
+    """What all keepers of this store have written about processes whose worker died."""
+
+    def __init__(self, run_folder: str) -> None:
+        self._folder = run_folder
+        self._read: dict[str, int] = {}
+        self._ends: dict[tuple[int, int], tuple[int, int, int, int]] = {}
+
+    def refresh(self) -> None:
+        for name in os.listdir(self._folder):
+            if name.startswith("keeper-") and name.endswith(".journal"):
+                path = os.path.join(self._folder, name)
+                if _size(path) < self._read.get(path, 0):
+                    self._read[path] = 0  # it was rotated
+                ends, self._read[path] = keeper.read_book(path, self._read.get(path, 0))
+                self._ends.update(ends)
+
+    def complete(self, trace: Trace) -> Trace:
+        """The trace with its end, when a keeper has seen it."""
+        end = self._ends.get((trace.pid, trace.pid_start))
+        if end is None:
+            return trace
+        status, ended_us, cpu_us, memory = end
+        return trace.but(status=status, ended_us=ended_us, cpu_us=cpu_us, memory_max=memory)
+
+    def nameless(self, since_ticks: int, known: set[int]) -> tuple[int, int] | None:
+        """The process that ended after a moment and is in nobody's journal: the one that an open `S` line started."""
+        found = [key for key in self._ends if key[1] >= since_ticks and key[0] not in known]
+        return found[0] if len(found) == 1 else None
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def sweep(worker: Worker) -> None:
+    """Take over from every worker that has died, and take out what bulk adds left behind that did not finish."""
+    store = worker.queue.store
+    bulk.sweep(store)
+    machine = Machine(clock.boot_id(), clock.pid_namespace())
+    for row in store.workers():
+        if row.id == worker.id:
+            continue
+        path = journal.journal_path(worker.queue.place.run, row.id)
+        fd = _lock(path)
+        if fd is None:
+            continue
+        try:
+            take_over(worker, row, journal.read(path), machine)
+        finally:
+            os.close(fd)
+        _unlink(path)
+
+
+def _lock(path: str) -> int | None:
+    """The lock of a dead worker's journal; None while the worker lives. A journal that is gone is made to be locked."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # another worker swept it
+
+
+def take_over(worker: Worker, row: WorkerRow, traces: dict[tuple[int, int], Trace], machine: Machine) -> None:
+    """Decide for each job of a dead worker, and write it all in one transaction. What is adopted stands in our own
+    journal before: killed at any instant, either the old or the new journal still tells of it."""
+    store, books = worker.queue.store, KeeperBooks(worker.queue.place.run)
+    books.refresh()
+    adopted: list[tuple[Job, Trace]] = []
+    decided: list[tuple[Job, Event]] = []
+    for job in store.jobs_of_worker(row.id):
+        trace = traces.get((job.number, job.run))
+        if machine.is_of(row):
+            trace = _identified(worker, job, trace, traces, books)
+            event = _event_here(worker, job, trace)
+        else:
+            event = _event_elsewhere(worker, job, trace)
+        if event is None:
+            assert trace is not None
+            adopted.append((job, trace))
+        else:
+            decided.append((job, event))
+    for _, trace in adopted:
+        worker.journal.started(trace)
+    now = clock.now_us()
+    with store.transaction():
+        for job, event in decided:
+            store.apply(job, event, now, f"worker {worker.id}")
+        jobs = store.hand_over([job for job, _ in adopted], worker.id)
+        store.remove_worker(row.id)
+    for job, (_, trace) in zip(jobs, adopted, strict=True):
+        worker.adopt(job, trace)
+    if adopted or decided:
+        worker.took_over(row.id, len(adopted), decided)
+
+
+def _identified(worker: Worker, job: Job, trace: Trace | None, traces: dict[tuple[int, int], Trace], books: KeeperBooks) -> Trace | None:
+    """The trace with all that can be found out: the pid of a process whose `P` line is missing, the end a keeper saw."""
+    if trace is None or trace.status is not None:
+        return trace
+    if not trace.pid:
+        found = spawn.find(spawn.cookie_of(worker.store_id, job))
+        if found is None:
+            found = books.nameless(_ticks(trace.started_us), {t.pid for t in traces.values()})
+        if found is None:
+            return trace
+        trace = trace.but(pid=found[0], pid_start=found[1])
+    return books.complete(trace)
+
+
+def _ticks(at_us: int) -> int:
+    """A wall-clock moment as clock ticks since boot, a second early: the unit of process start times."""
+    from time import CLOCK_BOOTTIME, clock_gettime
+
+    ago = (clock.now_us() - at_us) / 1e6
+    return int((clock_gettime(CLOCK_BOOTTIME) - ago - 1) * os.sysconf("SC_CLK_TCK"))
+
+
+def _event_here(worker: Worker, job: Job, trace: Trace | None) -> Event | None:
+    """What to record of a dead worker's job on the same boot; None: it still runs and is adopted."""
+    if trace is None or not trace.pid:
+        return GivenBack("its worker died before it was started")
+    if trace.status is not None:
+        return finished(worker, job, trace)
+    if clock.is_alive(trace.pid, trace.pid_start):
+        return None
+    return interrupted(worker, job, "worker and keeper died, and nobody saw how it ended")
+
+
+def _event_elsewhere(worker: Worker, job: Job, trace: Trace | None) -> Event:
+    if trace is not None and trace.status is not None:
+        return finished(worker, job, trace)
+    if job.stage == CLAIMED and trace is None:
+        return GivenBack("its worker is gone and had not started it")
+    return interrupted(worker, job, "the machine was restarted, or the worker's container is gone")
+
+
+def finished(worker: Worker, job: Job, trace: Trace) -> Finished:
+    options = worker.options_of(job)
+    outcome = outcome_of(trace, "cancelled" if job.stop == "cancel" else "", worker.log_size(job))
+    return Finished(outcome, options, worker.queue.settings.read().backoff)
+
+
+def interrupted(worker: Worker, job: Job, why: str) -> Interrupted:
+    return Interrupted(why, worker.options_of(job), worker.queue.settings.read().backoff)
+
+
+def adopted_run(worker: Worker, job: Job, trace: Trace) -> Run:
+    """A run of a worker that died, watched from now on; its time so far counts."""
+    from time import CLOCK_BOOTTIME, clock_gettime
+
+    run = Run(job, trace, spawn.cookie_of(worker.store_id, job), worker.options_of(job), worker.timeout_of(job))
+    run.child = False
+    lived = clock_gettime(CLOCK_BOOTTIME) - trace.pid_start / os.sysconf("SC_CLK_TCK")
+    run.began -= lived
+    if run.deadline is not None:
+        run.deadline -= lived
+    return run

@@ -1,0 +1,107 @@
+"""One run that a worker watches: its process tree, its deadline, and the ladder that ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from time import monotonic
+
+from .. import clock
+from ..model import Job, Options, Outcome
+from . import spawn
+from .journal import Trace
+
+TREE_POLL_S = 0.05
+
+
+class Run:
+    """A started run. `child` is False when it was adopted: its exit status is another process's to collect."""
+
+    def __init__(self, job: Job, trace: Trace, cookie: bytes, options: Options, timeout_s: float) -> None:
+        self.job = job
+        self.trace = trace
+        self.cookie = cookie
+        self.options = options
+        self.child = True
+        self.pidfd = -1
+        self.began = monotonic()
+        self.deadline = self.began + timeout_s if timeout_s else None
+        self.stop_reason = ""  # why it is being ended: timeout, cancelled, stopped
+        self.kill_at = 0.0
+        self.over = False  # the leader has ended; the rest of a tree that is being ended may not have
+        self.killed = False
+        self.asked_since: float | None = None  # adopted and ended: since when its keeper's word is awaited
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.job.number, self.job.run
+
+    @property
+    def next_moment(self) -> float | None:
+        """When something must be done about this run: its deadline, or the next look at a tree that is being ended."""
+        if self.asked_since is not None and not self.over:
+            return monotonic() + TREE_POLL_S
+        if self.stop_reason:
+            return monotonic() + TREE_POLL_S if self.over or self.killed else min(self.kill_at, monotonic() + 1.0)
+        return self.deadline
+
+    def stop(self, reason: str, grace_s: float) -> None:
+        """Ask the whole tree to end; `tend` kills what has not after the grace."""
+        if self.stop_reason:
+            if grace_s == 0:
+                self.kill_at = monotonic()
+            return
+        self.stop_reason = reason
+        self.kill_at = monotonic() + grace_s
+        self._signal(signal.SIGTERM)
+
+    def tend(self) -> bool:
+        """Climb the ladder; True when the leader has ended and nothing of the tree that was to end is left."""
+        if not self.stop_reason:
+            return self.over
+        if monotonic() >= self.kill_at:
+            self.killed = True
+            return self._signal(signal.SIGKILL) == 0 and self.over
+        return self.over and not spawn.members(self.trace.pid, self.trace.pid_start, self.cookie)
+
+    def _signal(self, number: int) -> int:
+        return spawn.signal_tree(self.trace.pid, self.trace.pid_start, self.cookie, number)
+
+    def collect(self) -> Trace | None:
+        """What the journal must know before the process is reaped: its end. None when it has not ended."""
+        found = os.waitid(os.P_PID, self.trace.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None:
+            return None
+        status = found.si_status << 8 if found.si_code == os.CLD_EXITED else found.si_status
+        self.trace = self.trace.but(status=status, ended_us=clock.now_us())
+        return self.trace
+
+    def reap(self) -> None:
+        """Give the process's number back, and take its usage."""
+        _, _, usage = os.wait4(self.trace.pid, 0)
+        cpu = round((usage.ru_utime + usage.ru_stime) * 1e6)
+        self.trace = self.trace.but(cpu_us=cpu, memory_max=usage.ru_maxrss * 1024)
+
+    def close(self) -> None:
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+    def outcome(self, log_end: int) -> Outcome:
+        return outcome_of(self.trace, self.stop_reason, log_end)
+
+
+def outcome_of(trace: Trace, reason: str, log_end: int) -> Outcome:
+    """The end of a run as the store records it."""
+    assert trace.status is not None
+    return Outcome(
+        exit_code=spawn.exit_code(trace.status),
+        started_us=trace.started_us,
+        ended_us=max(trace.ended_us, trace.started_us),
+        reason=reason,
+        cpu_s=trace.cpu_us / 1e6,
+        memory_max=trace.memory_max,
+        log_start=trace.log_start,
+        log_end=log_end,
+        pid=trace.pid,
+    )

@@ -1,0 +1,238 @@
+"""Starting a job's process and finding all that it started.
+
+On Linux a job is started with `posix_spawn` (vfork inside: its cost does not grow with the worker) as leader of a
+session of its own, standard output straight into its log, and watched through a pidfd. Elsewhere `portable.py` does
+what it can.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from .. import jsontext
+from ..model import Job
+from ..record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+COOKIE = b"QUEUECTL_RUN"  # in every job's environment: "store:job:run", to find what left its session
+SHELL = "/bin/sh"
+NOT_EXECUTABLE, NOT_FOUND, CANNOT_START = 126, 127, 125
+
+# What a shell reads as more than a plain word, and the words it runs itself (or might) instead of a program. Shell text
+# without any of these means the same to execve, as make has known for long; a shell start is saved.
+SPECIAL = frozenset("|&;<>()$`\\\"'*?[]#~=%!{}\n\r\t^")
+BUILTINS = frozenset(
+    ". : [ alias bg bind break builtin caller case cd chdir command compgen complete continue declare dirs disown do done"
+    " echo elif else enable esac eval exec exit export fc fg fi for function getopts hash help history if in jobs kill"
+    " let local logout mapfile popd printf pushd pwd read readarray readonly return select set shift shopt source"
+    " suspend test then time times trap type typeset ulimit umask unalias unset until wait while".split()
+)
+
+
+class CannotStart(Exception):
+    """The program could not be started; `status` is what a shell would have ended with."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Launch(Record):
+    """All that execve needs."""
+
+    argv: tuple[bytes, ...]
+    env: Mapping[bytes, bytes]
+    cwd: str
+    umask: int
+    stdin: str
+    stdout: int  # descriptor
+    stderr: int
+
+
+def argv_for(job: Job) -> tuple[bytes, ...]:
+    """The program and arguments of a job: its own, or a shell with its text.
+
+    >>> from ..lifecycle import a_job
+    >>> argv_for(a_job(command="gzip -k big.log")), argv_for(a_job(command="cd /tmp && ls"))
+    ((b'gzip', b'-k', b'big.log'), (b'/bin/sh', b'-c', b'cd /tmp && ls'))
+    """
+    if job.kind == "argv":
+        return tuple([os.fsencode(word) for word in jsontext.loads(job.argv or "[]")])
+    text = job.command
+    words = text.split(" ")
+    if SPECIAL.isdisjoint(text) and words[0] not in BUILTINS and all(words):
+        return tuple([os.fsencode(word) for word in words])
+    # A text that begins with a dash would be an option of the shell.
+    return (os.fsencode(SHELL), b"-c", b" " * text.startswith(("-", "+")) + os.fsencode(text))
+
+
+def start(launch: Launch) -> int:
+    """Start the process; returns its pid. Raises CannotStart when the program or its folder is the reason, OSError
+    when the system is (out of processes, memory): then nothing was started and it may be tried again."""
+    _enter(launch.cwd)
+    old_umask = os.umask(launch.umask)
+    try:
+        return _spawn(launch, _executable(launch.argv[0], launch.env))
+    finally:
+        os.umask(old_umask)
+
+
+def _enter(cwd: str) -> None:
+    """posix_spawn knows no folder; the loop that calls this has no use for its own."""
+    try:
+        os.chdir(cwd)
+    except OSError as fault:
+        gone = isinstance(fault, FileNotFoundError)
+        raise CannotStart(CANNOT_START, f"working folder {cwd} {'is gone' if gone else 'cannot be entered'}") from None
+
+
+def _executable(name: bytes, env: Mapping[bytes, bytes]) -> bytes:
+    """The file that execvp would run, looked up in the job's own PATH."""
+    if b"/" in name:
+        return name
+    denied = False
+    for folder in env.get(b"PATH", os.defpath.encode()).split(b":"):
+        candidate = os.path.join(folder or b".", name)
+        if os.access(candidate, os.X_OK):
+            if not os.path.isdir(candidate):
+                return candidate
+        elif os.path.isfile(candidate):
+            denied = True
+    if denied:
+        raise CannotStart(NOT_EXECUTABLE, f"{os.fsdecode(name)} is not executable")
+    raise CannotStart(NOT_FOUND, f"program {os.fsdecode(name)} was not found")
+
+
+SIGNALS = [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
+
+
+def _spawn(launch: Launch, path: bytes) -> int:
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, launch.stdin, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, launch.stdout, 1),
+        (os.POSIX_SPAWN_DUP2, launch.stderr, 2),
+    ]
+    argv = launch.argv
+    for _ in range(2):
+        try:
+            return os.posix_spawn(path, argv, launch.env, file_actions=actions, setsid=True, setsigmask=[], setsigdef=SIGNALS)
+        except OSError as fault:
+            if fault.errno == 8 and path != os.fsencode(SHELL):  # ENOEXEC: a script without #! is the shell's, as for execvp
+                argv, path = (os.fsencode(SHELL), path, *argv[1:]), os.fsencode(SHELL)
+                continue
+            raise _reason(fault, launch) from None
+    raise CannotStart(NOT_EXECUTABLE, f"{os.fsdecode(launch.argv[0])} is not executable")
+
+
+def _reason(fault: OSError, launch: Launch) -> Exception:
+    name = os.fsdecode(launch.argv[0])
+    if not os.path.exists(launch.stdin):
+        return CannotStart(CANNOT_START, f"input file {launch.stdin} is gone")
+    match fault.errno:
+        case 2:
+            return CannotStart(NOT_FOUND, f"program {name} was not found")
+        case 13 | 21 | 20:
+            return CannotStart(NOT_EXECUTABLE, f"{name} is not executable")
+        case 7:
+            return CannotStart(NOT_EXECUTABLE, f"arguments and environment of {name} are too long for the system")
+    return fault
+
+
+def exit_code(wait_status: int) -> int:
+    """The exit status, or the negative number of the signal that ended the process."""
+    return os.waitstatus_to_exitcode(wait_status)
+
+
+# ---------------------------------------------------------------- process trees
+
+
+def members(leader: int, leader_start: int, cookie: bytes) -> list[int]:
+    """The living processes that a run has started: its session, their descendants, and whoever carries its cookie.
+
+    The leader counts only while it is the process that was started: its number may have been given away since.
+    """
+    table = _process_table()
+    own = table.get(leader)
+    found = {pid for pid, row in table.items() if row.session == leader and (own is None or own.start == leader_start)}
+    grew = True
+    while grew:
+        more = {pid for pid, row in table.items() if row.parent in found and pid not in found}
+        found |= more
+        grew = bool(more)
+    found |= {pid for pid in table if pid not in found and _carries(pid, cookie)}
+    me = os.getpid()
+    return [pid for pid in found if pid != me and table[pid].alive]
+
+
+class ProcessRow(Record):
+    parent: int
+    session: int
+    start: int
+    alive: bool
+
+
+def _process_table() -> dict[int, ProcessRow]:
+    table = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    stat = file.read()
+            except OSError:
+                continue  # it ended meanwhile
+            fields = stat[stat.rindex(b")") + 2 :].split(None, 20)
+            table[int(name)] = ProcessRow(int(fields[1]), int(fields[3]), int(fields[19]), fields[0] not in (b"Z", b"X"))
+    return table
+
+
+def _carries(pid: int, cookie: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return (b"\0" + file.read()).find(b"\0" + COOKIE + b"=" + cookie + b"\0") >= 0
+    except OSError:
+        return False  # another user's, or gone
+
+
+def send(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass  # it ended meanwhile, or changed its user: then it is not ours to end
+
+
+def signal_tree(leader: int, leader_start: int, cookie: bytes, number: int) -> int:
+    """Send a signal to every process of a run; returns how many there were."""
+    found = members(leader, leader_start, cookie)
+    send(found, number)
+    if number == signal.SIGTERM:
+        send(found, signal.SIGCONT)  # a stopped process would never see it
+    return len(found)
+
+
+def cookie_of(store_id: str, job: Job) -> bytes:
+    return f"{store_id}:{job.number}:{job.run}".encode()
+
+
+def environment(base: Mapping[bytes, bytes], job: Job, store_id: str) -> dict[bytes, bytes]:
+    """The job's environment with what it may want to know of itself."""
+    return {
+        **base,
+        COOKIE: cookie_of(store_id, job),
+        b"QUEUECTL_JOB_ID": job.id.encode(),
+        b"QUEUECTL_ATTEMPT": str(job.attempts + 1).encode(),
+        b"QUEUECTL_QUEUE": job.queue.encode(),
+    }
+
+
+def find(cookie: bytes) -> tuple[int, int] | None:
+    """(pid, start time) of the oldest living process that carries this cookie: the leader of its run."""
+    table = _process_table()
+    carriers = [(row.start, pid) for pid, row in table.items() if row.alive and _carries(pid, cookie)]
+    leaders = [(start, pid) for start, pid in carriers if table[pid].session == pid] or carriers
+    return (min(leaders)[1], min(leaders)[0]) if leaders else None

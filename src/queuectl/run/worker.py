@@ -1,0 +1,453 @@
+"""The worker: one loop that starts jobs, sees them end, and has it all recorded.
+
+    wait (epoll) → reap what ended → start what is claimed → hand one turn to the committer → wait
+
+The loop touches no database: the committer's thread does, one transaction per turn, while the loop goes on. What the
+store does not know yet stands in the journal, so that a worker killed at any instant loses nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import sys
+from time import monotonic
+
+from .. import bell, clock, codec, output, payload, plan
+from ..lifecycle import Finished, GivenBack, Started
+from ..model import CLAIMED, Job, Options, Outcome, WorkerRow
+from ..store.base import Queues
+from . import journal, recovery, spawn
+from .committer import Committer, Report, Turn
+from .journal import Trace
+from .running import Run, outcome_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..lifecycle import Event
+    from ..queue import Queue
+
+KEEPER_ANSWERS_S = 2.0
+SYSTEM_PAUSE_S = 0.5  # after the system refused a process
+
+
+class Worker:
+    """Runs the jobs of a queue, `slots` at a time. `run` blocks; use it from the main thread so that signals work.
+
+    First SIGTERM or SIGINT: finish what runs, then return. Second: end what runs and put it back.
+    """
+
+    def __init__(self, queue: Queue, slots: int = 1, queues: tuple[str, ...] = (), say: Callable[[str], None] | None = None) -> None:
+        codec.whole(slots, "slots", 1, 10_000)
+        self.queue = queue
+        self.slots = slots
+        self.queues = Queues(queues)
+        self._names = queues
+        self._say = say or (lambda line: None)
+        self.keeper_arguments: list[str] = []  # what to become a keeper with, when the keeper dies
+        self.renew = False  # ended in order to be started again with new code
+        self._runs: dict[tuple[int, int], Run] = {}
+        self._by_fd: dict[int, Run] = {}
+        self._ahead: list[Job] = []
+        self._ahead_since = 0.0
+        self._events: list[tuple[Job, Event]] = []
+        self._untold: list[Run] = []  # started, and the store does not know
+        self._pace = plan.Pace()
+        self._committing = False
+        self._rung = True
+        self._next_due_us: int | None = None
+        self._next_tick = 0.0
+        self._not_before = 0.0
+        self._signals = 0
+        self._stopping = ""
+        self._idle = False
+        self._envs: dict[int, dict[bytes, bytes]] = {}
+
+    # ------------------------------------------------------------ life
+
+    def run(self, until_idle: bool = False) -> None:
+        """Work until told to stop; with `until_idle`, until nothing is left that would still run."""
+        self._until_idle = until_idle
+        self._open()
+        try:
+            while not self._finished():
+                self._tend()
+                self._start_ready()
+                self._hand_over()
+                self._wait()
+        finally:
+            self._close()
+
+    def _open(self) -> None:
+        _close_on_exec()
+        place = self.queue.place
+        self._ears = self.queue.listener(bell.WORK)
+        self.store_id = self.queue.store.run("select value from meta where key = 'store_id'")[0][0]
+        with self.queue.store.transaction():
+            # The journal and its lock are there before anybody can see the worker.
+            self.id = self.queue.store.add_worker(self._row())
+            self.journal = journal.Journal(journal.journal_path(place.run, self.id))
+        self._committer = Committer(self.queue, self.id, self.queues)
+        self._poll = select.epoll()
+        self._books = recovery.KeeperBooks(place.run)
+        self._wake_fd, self._wake_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._parent = os.pidfd_open(os.getppid()) if self.keeper_arguments else -1
+        for fd in (self._ears.fd, self._committer.fd, self._wake_fd, self._parent):
+            if fd >= 0:
+                self._poll.register(fd, select.EPOLLIN)
+        self._install_signals()
+        self._say(f"worker {self.id} runs, {self.slots} slot{'s' if self.slots > 1 else ''}")
+        self._recover()
+
+    def _row(self) -> WorkerRow:
+        pid = os.getpid()
+        return WorkerRow(
+            id=0,
+            host=os.uname().nodename,
+            pid=pid,
+            pid_start=clock.process_start(pid),
+            boot_id=clock.boot_id(),
+            pid_ns=clock.pid_namespace(),
+            slots=self.slots,
+            queues=",".join(self._names) or None,
+            started_us=clock.now_us(),
+            stopping=None,
+        )
+
+    def _recover(self) -> None:
+        recovery.sweep(self)
+        self._next_tick = monotonic() + plan.TICK_S
+
+    def _install_signals(self) -> None:
+        try:
+            signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
+        except ValueError:
+            return  # not the main thread: whoever runs us there stops us through the store
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # an inherited "ignore" would throw exit statuses away
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, frame: Any) -> None:
+        self._signals += 1
+
+    def _finished(self) -> bool:
+        unwritten = self._events or self._committing or self._ahead
+        busy = self._runs or unwritten
+        if self._stopping in ("leave", "restart"):
+            self.renew = self._stopping == "restart"
+            return not unwritten
+        if self._stopping:
+            return not busy
+        return self._until_idle and self._idle and not busy
+
+    def _close(self) -> None:
+        self._committer.close()
+        clean = not self._runs and not self._ahead and not self._events
+        if clean:
+            with self.queue.store.transaction():
+                self.queue.store.remove_worker(self.id)
+        self.journal.close(remove=clean)
+        self._ears.close()
+        self._poll.close()
+        try:
+            signal.set_wakeup_fd(-1)
+        except ValueError:
+            pass  # not the main thread, see above
+        if self._parent >= 0:
+            os.close(self._parent)
+        os.close(self._wake_fd)
+        os.close(self._wake_end)
+        self.queue.store.checkpoint()
+        self._say(f"worker {self.id} has stopped")
+
+    # ------------------------------------------------------------ one turn of the loop
+
+    def _wait(self) -> None:
+        """Sleep until something happens, and take in what did."""
+        # One processor slice is spent on events at most: `maxevents` bounds a turn.
+        for fd, _ in self._poll.poll(plan.sleep_s(monotonic(), self._moments())):
+            if fd in self._by_fd:
+                self._ended(self._by_fd[fd])
+            elif fd == self._ears.fd:
+                self._rung |= self._ears.drain()
+            elif fd == self._committer.fd:
+                self._committer.drain()
+                self._committed(self._committer.reports.get())
+            elif fd == self._parent:
+                self._become_keeper()
+            else:
+                os.read(self._wake_fd, 4096)
+        if self._signals:
+            self._stop("now" if self._signals > 1 else "finish")
+
+    def _moments(self) -> list[float]:
+        """The moments the loop must be awake at, on the monotonic clock."""
+        now, moments = monotonic(), [self._next_tick]
+        for run in self._runs.values():
+            moment = run.next_moment
+            if moment is not None:
+                moments.append(moment)
+        if self._next_due_us is not None and not self._stopping:
+            moments.append(now + (self._next_due_us - clock.now_us()) / 1e6)
+        if self._ahead:
+            moments.append(self._ahead_since + plan.AHEAD_KEPT_S)
+        if self._untold and not self._committing:
+            moments.append(self._untold[0].began + plan.TELL_AFTER_S)
+        if self._not_before > now:
+            moments.append(self._not_before)
+        return moments
+
+    def _tend(self) -> None:
+        """Deadlines, trees that are being ended, jobs claimed in vain, the slow poll."""
+        now = monotonic()
+        for run in list(self._runs.values()):
+            if run.deadline is not None and now >= run.deadline and not run.stop_reason:
+                run.stop("timeout", self._grace(run))
+            if run.asked_since is not None and not run.over:
+                self._ended(run)
+            elif run.stop_reason and run.tend():
+                self._close_run(run)
+        if self._ahead and now - self._ahead_since > plan.AHEAD_KEPT_S and len(self._runs) >= self.slots:
+            self._give_back_ahead()
+            self._pace = self._pace.but(run_s=plan.Pace().run_s)
+        if self._next_due_us is not None and clock.now_us() >= self._next_due_us:
+            self._rung, self._next_due_us = True, None
+        if now >= self._next_tick:
+            self._next_tick = now + plan.TICK_S
+            self._rung = True
+            recovery.sweep(self)
+            self.queue.store.checkpoint()
+
+    def _start_ready(self) -> None:
+        if monotonic() < self._not_before:
+            return
+        while self._ahead and len(self._runs) < self.slots:
+            self._start(self._ahead.pop(0))
+            self._ahead_since = monotonic()
+
+    def _hand_over(self) -> None:
+        """Give the committer its next turn, when it is idle and there is something in it."""
+        if self._committing:
+            return
+        free, wanted = self._claimable()
+        untold = self._untold_runs()
+        ended = len(self._events)
+        if not (self._rung or untold or plan.turn_is_due(len(self._ahead), wanted, ended)):
+            return
+        self._untold = []
+        events = self._events + [(run.job, Started(run.trace.started_us)) for run in untold if run.job.stage == CLAIMED]
+        ahead = max(0, wanted - len(self._ahead)) if free + wanted else 0
+        counting = self._until_idle and not self._runs
+        turn = Turn(events, [run.trace for run in untold], max(0, free - len(self._ahead)), ahead, counting)
+        self._events, self._rung, self._committing = [], False, True
+        self._committer.put(turn)
+
+    def _untold_runs(self) -> list[Run]:
+        """Runs that the store should hear of now: those that were so short that they have ended are told by their end."""
+        self._untold = [run for run in self._untold if not run.over]
+        due = self._untold and monotonic() - self._untold[0].began >= plan.TELL_AFTER_S
+        return self._untold if due else []
+
+    def _claimable(self) -> tuple[int, int]:
+        if self._stopping or monotonic() < self._not_before:
+            return 0, 0
+        return self.slots - len(self._runs), plan.ahead_wanted(self.slots, self._pace)
+
+    def _committed(self, report: Report) -> None:
+        self._committing = False
+        self._pace = self._pace.after_commit(report.took_s)
+        for job, event in report.turn.events:
+            if not isinstance(event, Started):
+                self.journal.forget(job.number, job.run)
+        if not self._ahead:
+            self._ahead_since = monotonic()
+        self._ahead += report.claimed
+        self._next_due_us = report.next_due_us
+        self._idle = report.turn.count_left and not report.left and not report.claimed
+        if report.claimed and len(report.claimed) == report.turn.free + report.turn.ahead:
+            self._rung = self._rung or len(self._runs) + len(self._ahead) < self.slots
+        for number, run, what in report.stops:
+            self._stop_one(number, run, what)
+        if report.stopping:
+            self._stop(report.stopping)
+
+    # ------------------------------------------------------------ one job
+
+    def _start(self, job: Job) -> None:
+        now = clock.now_us()
+        options = self.options_of(job)
+        self.journal.starting(job.number, job.run, now)
+        trace = Trace(job.number, job.run, started_us=now)
+        out, log_start = output.open_log(self.queue.place.logs, job, now)
+        try:
+            err = output.open_log(self.queue.place.logs, job, now, ".err")[0] if options.stderr_apart else out
+            trace = trace.but(log_start=log_start)
+            pid = spawn.start(self._launch(job, out, err))
+        except spawn.CannotStart as fault:
+            os.write(out, f"queuectl: {fault.reason}\n".encode("utf-8", "backslashreplace"))
+            failed = trace.but(status=fault.status << 8, ended_us=clock.now_us())
+            self._record_end(job, outcome_of(failed, "", os.fstat(out).st_size).but(reason=fault.reason))
+        except OSError as fault:
+            self._say(f"job {job.id} cannot be started now: {fault.strerror}")
+            self._not_before = monotonic() + SYSTEM_PAUSE_S
+            self._events.append((job, GivenBack(f"the system refused a process: {fault.strerror}")))
+        else:
+            trace = trace.but(pid=pid, pid_start=clock.process_start(pid))
+            self.journal.started(trace)
+            run = Run(job, trace, spawn.cookie_of(self.store_id, job), options, self.timeout_of(job))
+            self._untold.append(run)
+            self._watch(run)
+        finally:
+            os.close(out)
+            if options.stderr_apart:
+                os.close(err)
+
+    def _launch(self, job: Job, out: int, err: int) -> spawn.Launch:
+        env = self._envs.get(job.env or 0)
+        if env is None:
+            env = self._envs[job.env or 0] = self.queue.environment(job)
+        return spawn.Launch(
+            argv=spawn.argv_for(job),
+            env=spawn.environment(env, job, self.store_id),
+            cwd=job.cwd or "/",
+            umask=job.umask if job.umask is not None else 0o077,
+            stdin=payload.path_of(self.queue.place, job.stdin) if job.stdin else os.devnull,
+            stdout=out,
+            stderr=err,
+        )
+
+    def _watch(self, run: Run) -> None:
+        self._runs[run.key] = run
+        try:
+            run.pidfd = os.pidfd_open(run.trace.pid)
+        except ProcessLookupError:
+            return self._ended(run)  # adopted, and gone in this moment
+        self._poll.register(run.pidfd, select.EPOLLIN)
+        self._by_fd[run.pidfd] = run
+
+    def adopt(self, job: Job, trace: Trace) -> None:
+        """Watch a run that another worker started."""
+        self._watch(recovery.adopted_run(self, job, trace))
+
+    def took_over(self, dead: int, adopted: int, decided: list[tuple[Job, Event]]) -> None:
+        rest = f", {len(decided)} settled" if decided else ""
+        self._say(f"took over from worker {dead}, which died: {adopted} running{rest}")
+        self._rung = True
+        bell.ring(self.queue.place.run, bell.DONE)
+
+    def options_of(self, job: Job) -> Options:
+        return codec.options_from(job.options)
+
+    def timeout_of(self, job: Job) -> float:
+        return job.timeout_s if job.timeout_s is not None else self.queue.settings.read().job_timeout
+
+    def log_size(self, job: Job) -> int:
+        return output.size(self.queue.place.logs, job)
+
+    def _ended(self, run: Run) -> None:
+        """The leader has ended: journal first, then reap. A tree that is being ended may take longer."""
+        if run.child:
+            trace = run.collect()
+            if trace is None:
+                return
+            self.journal.ended(trace)
+            run.reap()
+        elif not self._told_by_keeper(run):
+            return
+        run.over = True
+        self._unwatch(run)
+        if run.tend():
+            self._close_run(run)
+
+    def _told_by_keeper(self, run: Run) -> bool:
+        """The end of an adopted run, once its keeper has written it; unknown after a while, when nobody has."""
+        self._books.refresh()
+        run.trace = self._books.complete(run.trace)
+        if run.trace.status is not None:
+            self.journal.ended(run.trace)
+            return True
+        if run.asked_since is None:
+            # Its descriptor stays ready: look again in a moment, not at once.
+            run.asked_since = monotonic()
+            self._unwatch(run)
+        return monotonic() - run.asked_since > KEEPER_ANSWERS_S
+
+    def _unwatch(self, run: Run) -> None:
+        if run.pidfd >= 0:
+            self._poll.unregister(run.pidfd)
+            del self._by_fd[run.pidfd]
+            run.close()
+
+    def _close_run(self, run: Run) -> None:
+        del self._runs[run.key]
+        self._pace = self._pace.after_run(monotonic() - run.began)
+        if run.stop_reason == "stopped":
+            self._events.append((run.job, GivenBack("ended by 'worker stop --now'")))
+        elif run.trace.status is None:
+            why = "worker and keeper died, and nobody saw how it ended"
+            self._events.append((run.job, recovery.interrupted(self, run.job, why)))
+        else:
+            self._record_end(run.job, run.outcome(self.log_size(run.job)), run.options)
+
+    def _record_end(self, job: Job, outcome: Outcome, options: Options | None = None) -> None:
+        options = options or self.options_of(job)
+        backoff = self.queue.settings.read().backoff
+        self._events.append((job, Finished(outcome, options, backoff, random.random() if backoff.jitter else 0.0)))
+
+    # ------------------------------------------------------------ stopping
+
+    def _grace(self, run: Run) -> float:
+        given = run.options.grace_s
+        return self.queue.settings.read().kill_grace if given is None else given
+
+    def _stop_one(self, number: int, run_number: int, what: str) -> None:
+        run = self._runs.get((number, run_number))
+        if run:
+            if what == "cancel":
+                run.stop("cancelled", self._grace(run))
+            return
+        for job in self._ahead:
+            if (job.number, job.run) == (number, run_number):
+                self._ahead.remove(job)
+                self._events.append((job, GivenBack()))
+                return
+
+    def _become_keeper(self) -> None:
+        """The keeper was killed: take its place. Our children stay ours; the worker we start will adopt them."""
+        self._say("the keeper died; taking its place")
+        if self._committing:
+            self._committer.reports.get()
+        os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *self.keeper_arguments])
+
+    def _give_back_ahead(self) -> None:
+        self._events += [(job, GivenBack()) for job in self._ahead]
+        self._ahead = []
+
+    def _stop(self, how: str) -> None:
+        """`finish`: claim no more, wait for what runs. `now`: end what runs and put it back. `leave`, `restart`: go,
+        what runs is left to the keeper and the next worker."""
+        if self._stopping == how:
+            return
+        if not self._stopping:
+            waits = f", waiting for {len(self._runs)} running" if self._runs and how == "finish" else ""
+            self._say("stopping" + waits)
+        self._stopping = how
+        self._give_back_ahead()
+        if how == "now":
+            for run in self._runs.values():
+                run.stop("stopped", self._grace(run))
+
+
+def _close_on_exec() -> None:
+    """Whatever descriptors this process was given stay with it: no job sees them."""
+    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
+        if int(name) > 2:
+            try:
+                os.set_inheritable(int(name), False)
+            except OSError:
+                pass  # the descriptor of the listing itself

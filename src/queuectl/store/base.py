@@ -1,0 +1,339 @@
+"""What every engine's store can do. An engine says how to connect, run statements and hold a transaction; the meaning
+of each table lives here, once. Callers decide (`lifecycle.step`), the store writes what was decided, or nothing.
+"""
+
+from __future__ import annotations
+
+from _thread import RLock
+
+from ..lifecycle import step
+from ..model import CLAIMED, READY, RUNNING, Attempt, HistoryEntry, Job, WorkerRow, state_of
+from . import sql
+from .sums import Sums
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, Self
+
+    from ..lifecycle import Change, Event
+    from ..locate import Place
+
+PROMOTE_MAX = 1000  # due jobs made ready in one turn
+
+
+class Store:
+    """One queue's durable truth. Usable from several threads: each transaction holds `lock`."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.lock = RLock()
+        self.sums = Sums()
+        self._lanes: dict[str, int] = {}
+
+    # ------------------------------------------------------------ the engine's part
+
+    def run(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        raise NotImplementedError  # an engine's
+
+    def run_many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        raise NotImplementedError  # an engine's
+
+    def changed(self, statement: str, bindings: tuple[Any, ...]) -> int:
+        raise NotImplementedError  # an engine's
+
+    def stream(self, statement: str, bindings: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        raise NotImplementedError  # an engine's
+
+    def begin(self) -> None:
+        raise NotImplementedError  # an engine's
+
+    def end(self) -> None:
+        raise NotImplementedError  # an engine's
+
+    def undo(self) -> None:
+        raise NotImplementedError  # an engine's
+
+    def checkpoint(self) -> None:
+        raise NotImplementedError  # an engine's
+
+    def close(self) -> None:
+        raise NotImplementedError  # an engine's
+
+    # ------------------------------------------------------------ transactions
+
+    def transaction(self) -> Transaction:
+        return Transaction(self)
+
+    def lane_of(self, queue: str) -> int:
+        """The lane of everyday adds of a queue, made with the queue on its first job."""
+        lane = self._lanes.get(queue)
+        if lane is None:
+            found = self.run(sql.LANE_OF_QUEUE, (queue,))
+            lane = found[0][0] if found else self.add_lane(queue)
+            if not found:
+                self.run(sql.ADD_QUEUE, (queue, lane))
+            self._lanes[queue] = lane
+        return lane
+
+    def add_lane(self, queue: str, adder: str | None = None, first: int | None = None) -> int:
+        [(lane,)] = self.run(sql.ADD_LANE, (queue, adder, first))
+        return int(lane)
+
+    # ------------------------------------------------------------ adding
+
+    def take_numbers(self, n: int) -> int:
+        """The first of n fresh job numbers; inside a transaction."""
+        [(after,)] = self.run(sql.TAKE_NUMBERS, (n,))
+        return int(after) - n
+
+    def number_is_chosen(self, number: int) -> bool:
+        return bool(self.run(sql.JOB_BY_NAME, (str(number),)))
+
+    def some_number_is_chosen(self) -> bool:
+        return bool(self.run(sql.NUMERIC_NAMES))
+
+    def insert(self, jobs: list[Job], actor: str) -> None:
+        """Write new jobs and the first line of their history; inside a transaction."""
+        self.run_many(sql.INSERT_JOB, [job.values() for job in jobs])
+        self.run_many(sql.INSERT_HISTORY, [(j.number, j.created_us, "add", j.stage, 0, actor, None) for j in jobs])
+        for job in jobs:
+            self.sums.add(job.queue, job.state, job.stage, job.lane)
+
+    def env_id(self, digest: bytes, body: bytes) -> int:
+        found = self.run("select id from envs where digest = ?", (digest,))
+        if not found:
+            found = self.run("insert into envs (digest, body) values (?, ?) returning id", (digest, body))
+        return int(found[0][0])
+
+    def env_body(self, env: int) -> bytes:
+        [(body,)] = self.run("select body from envs where id = ?", (env,))
+        return bytes(body)
+
+    # ------------------------------------------------------------ reading
+
+    def job(self, number: int) -> Job | None:
+        found = self.run(sql.JOB_BY_NUMBER, (number,))
+        return Job(*found[0]) if found else None
+
+    def job_by_id(self, job_id: str) -> Job | None:
+        """By the id that somebody chose, else by number when nobody chose another id for it."""
+        found = self.run(sql.JOB_BY_NAME, (job_id,))
+        if not found and job_id.isascii() and job_id.isdigit() and len(job_id) < 19 and str(int(job_id)) == job_id:
+            found = [row for row in self.run(sql.JOB_BY_NUMBER, (int(job_id),)) if row[1] is None]
+        return Job(*found[0]) if found else None
+
+    def job_by_key(self, queue: str, key: str) -> Job | None:
+        found = self.run(sql.JOB_BY_KEY, (queue, key))
+        return Job(*found[0]) if found else None
+
+    def counts(self) -> list[tuple[str, str, str, int]]:
+        """(queue, state, stage, n) for all that is not zero."""
+        rows = self.run("select queue, state, stage, n from counts where n <> 0 order by queue")
+        return [(q, s, g, n) for q, s, g, n in rows]
+
+    def attempts(self, number: int) -> list[Attempt]:
+        return [Attempt(*row) for row in self.run(f"select {sql.ATTEMPT} from attempts where job = ? order by run", (number,))]
+
+    def history(self, number: int) -> list[HistoryEntry]:
+        rows = self.run(f"select {sql.HISTORY} from history where job = ? order by id", (number,))
+        return [HistoryEntry(*row) for row in rows]
+
+    # ------------------------------------------------------------ changing
+
+    def apply(self, job: Job, event: Event, now: int, actor: str) -> Change | None:
+        """Decide and write one change, inside a transaction.
+
+        When the row moved since `job` was read, read again and decide again: no other recovery exists. None when the
+        run is no longer this one's (fenced): somebody else has the job now. Raises Conflict when the event is not
+        allowed in the job's state.
+        """
+        while True:
+            change = self._write(step(job, event, now), actor)
+            if change:
+                return change
+            fresh = self.job(job.number)
+            if fresh is None or fresh.run != job.run:
+                return None
+            job = fresh
+
+    def _write(self, change: Change, actor: str) -> Change | None:
+        """None when the row has moved since it was read."""
+        before, after = change.before, change.after
+        if after.stage == READY and before.stage != READY:
+            after = after.but(lane=self.lane_of(after.queue))
+            change = change.but(after=after)
+        values = tuple([getattr(after, column) for column in sql.MUTABLE])
+        if not self.changed(sql.UPDATE_JOB, (*values, before.number, before.version)):
+            return None
+        self.sums.moved(before, after)
+        self._write_attempt(change)
+        note = change.note or None
+        self.run(sql.INSERT_HISTORY, (after.number, change.at_us, change.event, after.stage, after.run, actor, note))
+        return change
+
+    def _write_attempt(self, change: Change) -> None:
+        job, outcome = change.before, change.outcome
+        if outcome is not None:
+            ended = (outcome.ended_us, outcome.exit_code, outcome.reason or None, outcome.cpu_s, outcome.memory_max)
+            place = (job.number, job.run, job.worker, outcome.pid or None, outcome.started_us)
+            self.run(sql.ATTEMPT_ENDED, (*place, *ended, outcome.log_start, outcome.log_end))
+            self.sums.ended(job, outcome)
+        elif change.event == "start":
+            self.run(sql.ATTEMPT_STARTED, (job.number, job.run, job.worker, change.after.started_us))
+        elif change.event in ("give back", "interrupt"):
+            reason = "interrupted" if change.event == "interrupt" else "stopped"
+            self.run(sql.ATTEMPT_CUT, (change.at_us, reason, job.number, job.run))
+
+    def delete(self, jobs: list[Job]) -> None:
+        """Remove ended jobs with everything of them but their logs; inside a transaction."""
+        keys = [(job.number,) for job in jobs]
+        for statement in ("jobs where number = ?", "attempts where job = ?", "history where job = ?"):
+            self.run_many("delete from " + statement, keys)
+        for job in jobs:
+            self.sums.add(job.queue, job.state, job.stage, job.lane, -1)
+
+    # ------------------------------------------------------------ claiming
+
+    def claim(self, worker: int, free: int, ahead: int, now: int, queues: Queues) -> list[Job]:
+        """Take up to `free` jobs to run now and `ahead` more to run when a slot gets free; inside a transaction.
+
+        Highest priority first, first in first out among equals, over all queues that are served, not paused and below
+        their limit. Makes due jobs ready first. O(jobs taken + queues with ready jobs), whatever waits behind.
+        """
+        self._promote_due(now)
+        picked: list[Job] = []
+        room: dict[str, int] = {}  # of the queues that have a limit
+        for lane, queue, parallel in self.run(sql.OPEN_LANES):
+            if not queues.serves(queue):
+                continue
+            if parallel is not None and queue not in room:
+                [(busy,)] = self.run(sql.BUSY_IN_QUEUE, (queue,))
+                room[queue] = max(0, parallel - busy)
+            most = min(free + ahead, room.get(queue, free + ahead))
+            picked += [Job(*row) for row in self.run(sql.READY_IN_LANE, (lane, most))] if most else []
+        picked.sort(key=_claim_order)
+        picked = _within(room, picked)[: free + ahead]
+        return [self._claimed(job, worker, RUNNING if i < free else CLAIMED, now) for i, job in enumerate(picked)]
+
+    def _claimed(self, job: Job, worker: int, stage: Any, now: int) -> Job:
+        runs = stage == RUNNING
+        after = job.but(
+            stage=stage,
+            state=state_of(stage, job.attempts),
+            worker=worker,
+            run=job.run + 1,
+            version=job.version + 1,
+            updated_us=now,
+            started_us=now if runs else job.started_us,
+            finished_us=None if runs else job.finished_us,
+            exit_code=None if runs else job.exit_code,
+            reason=None if runs else job.reason,
+        )
+        times = (after.started_us, after.finished_us, after.exit_code, after.reason)
+        self.run(sql.CLAIM_JOB, (after.stage, after.state, worker, now, *times, job.number))
+        self.sums.moved(job, after)
+        if runs:
+            self.run(sql.ATTEMPT_STARTED, (job.number, after.run, worker, now))
+            self.run(sql.INSERT_HISTORY, (job.number, now, "start", stage, after.run, f"worker {worker}", None))
+        return after
+
+    def _promote_due(self, now: int) -> None:
+        for queue, state, lane in self.run(sql.PROMOTE_DUE, (now, PROMOTE_MAX)):
+            self.sums.add(queue, state, "later", lane, -1)
+            self.sums.add(queue, state, "ready", lane, +1)
+
+    def next_due(self) -> int | None:
+        """When the next waiting job becomes due, in microseconds since 1970."""
+        [(due,)] = self.run(sql.NEXT_DUE)
+        return None if due is None else int(due)
+
+    def stops_asked(self, worker: int) -> list[tuple[int, int, str]]:
+        """(number, run, what) of this worker's jobs that somebody wants stopped."""
+        return [(n, r, s) for n, r, s in self.run(sql.STOPS_ASKED, (worker,))]
+
+    # ------------------------------------------------------------ workers
+
+    def add_worker(self, row: WorkerRow) -> int:
+        names = sql.WORKER.replace("id, ", "", 1)
+        places = ", ".join("?" * (len(WorkerRow.fields) - 1))
+        [(worker,)] = self.run(f"insert into workers ({names}) values ({places}) returning id", row.values()[1:])
+        return int(worker)
+
+    def workers(self) -> list[WorkerRow]:
+        return [WorkerRow(*row) for row in self.run(f"select {sql.WORKER} from workers order by id")]
+
+    def ask_worker(self, worker: int, what: str) -> None:
+        self.run("update workers set stopping = ? where id = ?", (what, worker))
+
+    def remove_worker(self, worker: int) -> None:
+        self.run("delete from workers where id = ?", (worker,))
+
+    def jobs_of_worker(self, worker: int) -> list[Job]:
+        rows = self.run(f"select {sql.JOB} from jobs where worker = ? order by number", (worker,))
+        return [Job(*row) for row in rows]
+
+    def hand_over(self, jobs: list[Job], worker: int) -> list[Job]:
+        """Give running jobs to the worker that adopts them; their run goes on."""
+        self.run_many("update jobs set worker = ? where number = ?", [(worker, job.number) for job in jobs])
+        return [job.but(worker=worker) for job in jobs]
+
+
+def _within(room: dict[str, int], picked: list[Job]) -> list[Job]:
+    """Without the jobs that their queue's limit has no room for: each of its lanes was read up to the whole limit."""
+    kept = []
+    for job in picked:
+        if job.queue in room:
+            room[job.queue] -= 1
+            if room[job.queue] < 0:
+                continue
+        kept.append(job)
+    return kept
+
+
+def _claim_order(job: Job) -> tuple[int, int]:
+    return -job.priority, job.number
+
+
+class Queues:
+    """Which queues a worker serves: the named ones, or all but those that servers keep for themselves."""
+
+    RESERVED = frozenset(("taskspool", "tasker"))
+
+    def __init__(self, names: tuple[str, ...] = ()) -> None:
+        self.names = frozenset(names)
+
+    def serves(self, queue: str) -> bool:
+        return queue in self.names if self.names else queue not in self.RESERVED
+
+
+class Transaction:
+    """All or nothing: `with store.transaction():`. The sums collected inside are written with it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __enter__(self) -> Self:
+        self._store.lock.acquire()
+        try:
+            self._store.sums = Sums()
+            self._store.begin()
+        except BaseException:
+            self._store.lock.release()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        store = self._store
+        try:
+            if kind is None:
+                store.sums.write(store)
+                store.end()
+        except BaseException:
+            kind = BaseException
+            raise
+        finally:
+            if kind is not None:
+                store.undo()
+                store._lanes.clear()  # one may have been made in the transaction that is no more
+            store.lock.release()

@@ -1,0 +1,47 @@
+"""Which workers live, and asking things of them through the store: no pid of a file is ever trusted with a signal."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from . import bell, clock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .model import WorkerRow
+    from .queue import Queue
+    from .store.base import Store
+
+WAIT_POLL_S = 0.5
+
+
+def living(store: Store) -> list[WorkerRow]:
+    """The workers whose very process exists. Those of other containers cannot be looked at from here: they count."""
+    boot, namespace = clock.boot_id(), clock.pid_namespace()
+    return [row for row in store.workers() if _lives(row, boot, namespace)]
+
+
+def _lives(row: WorkerRow, boot: str, namespace: int) -> bool:
+    if row.boot_id != boot:
+        return False
+    return row.pid_ns != namespace or clock.is_alive(row.pid, row.pid_start)
+
+
+def ask(queue: Queue, workers: list[WorkerRow], what: str) -> None:
+    """Ask workers to `finish`, end `now`, `leave` their jobs running, or `restart`."""
+    with queue.store.transaction():
+        for row in workers:
+            queue.store.ask_worker(row.id, what)
+    bell.ring(queue.place.run, bell.WORK)
+
+
+def wait_until_gone(queue: Queue, workers: list[WorkerRow], timeout_s: float | None = None) -> list[WorkerRow]:
+    """Wait until these workers have ended; returns those that have not in time."""
+    ids = {row.id for row in workers}
+    deadline = None if timeout_s is None else monotonic() + timeout_s
+    with queue.listener(bell.DONE) as ears:
+        while True:
+            left = [row for row in living(queue.store) if row.id in ids]
+            if not left or (deadline is not None and monotonic() > deadline):
+                return left
+            ears.wait(0.05 if deadline is not None else WAIT_POLL_S)
