@@ -173,12 +173,15 @@ def test_a_command_that_is_not_there_never_costs_a_job(ours: Program, queue: Pat
         assert (len(jobs(queue)), next_number(queue)) == (1, 1)
 
 
-def test_a_job_replaced_during_the_run_runs_as_it_is_now(ours: Program, queue: Path) -> None:
+@pytest.mark.parametrize("way", ["cat new > Q/jobs/fspl-2.fspl", "cp new new2; mv new2 Q/jobs/fspl-2.fspl"])
+@pytest.mark.parametrize("age_s", [0, 0.1])
+def test_a_job_replaced_during_the_run_runs_as_it_is_now(ours: Program, queue: Path, way: str, age_s: float) -> None:
     put(queue, 1)
     put(queue, 2, b"old", payload=b"old")
     new = encode(Packet(2, 2, 0, Command((b"new",))))
     (ours.folder / "new").write_bytes(new + b"payload")
-    script = 'echo $FSPL_SEQ "$@"; cat; cp new Q/jobs/fspl-2.fspl 2>/dev/null; true'
+    time.sleep(age_s)  # an old file is opened ahead of its turn
+    script = f'echo $FSPL_SEQ "$@"; cat; sleep {age_s}; test $FSPL_SEQ = 2 || {{ {way}; }}'
     done = ours("queue-process", "-q", "Q", "--allow-job-params", *SHOW, script, "sh")
     assert done.out == b"1\n2 new\npayload"
 
