@@ -1,0 +1,51 @@
+# What a newcomer and CI call. Everything happens in .venv; nothing outside this folder is changed.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check chaos bench bench-quick bench-setup docs clean
+
+# Set in some environments; without compiled modules every start of the program compiles itself anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+PY := .venv/bin/python
+READY := .venv/.ready
+PYTEST := $(PY) -m pytest
+ALL_MARKS := --override-ini='addopts=-ra --strict-markers'
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r word what; do printf '%-20s %s\n' "$$word" "$$what"; done
+
+setup: $(READY)  ## a virtual environment in .venv, with the program and what its checks need
+
+$(READY): pyproject.toml tools/setup.sh
+	@sh tools/setup.sh
+
+demo: $(READY)  ## a few hundred real jobs over Python's own library, checked, in less than a minute
+	@$(PY) demo/run.py
+
+test: $(READY)  ## the tests, without the long ones
+	$(PYTEST)
+
+check: $(READY)  ## what CI runs: lint, types, layers, generated docs, doctests, tests with short chaos
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	$(PY) tools/make_docs.py --check
+	QUEUECTL_CHAOS=short $(PYTEST) $(ALL_MARKS) --doctest-modules src tests
+
+chaos: $(READY)  ## the long tests: kills, power cuts, fuzzing
+	QUEUECTL_CHAOS=long $(PYTEST) $(ALL_MARKS) -m chaos
+
+bench: $(READY)  ## one table: ours, the floor, other queues; less than ten minutes
+	@$(PY) bench/run.py
+
+bench-quick: $(READY)  ## the same in short, less than two minutes
+	@$(PY) bench/run.py --quick
+
+bench-setup: $(READY)  ## install the queues that the bench compares with; skips loudly what it cannot
+	@sh bench/setup.sh
+
+docs: $(READY)  ## write the pages that are made from the code
+	$(PY) tools/make_docs.py
+
+clean:  ## remove what the targets above have made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist bench/results bench/peers
