@@ -133,7 +133,7 @@ def processing(folder: Path, jobs: int) -> Row:
     def bare() -> float:
         return seconds(["sh", "-c", f"seq {jobs} | xargs -n1 env true"])
 
-    found = rounds(3, lambda: drained(OURS), bare, *([lambda: drained(PEER)] if PEER[0] else []))
+    found = rounds(5, lambda: drained(OURS), bare, *([lambda: drained(PEER)] if PEER[0] else []))
     return f"queue-process, {jobs} empty jobs", found[0], found[1], found[2] if PEER[0] else [], "s"
 
 
