@@ -46,7 +46,7 @@ class BulkAdd:
         began = monotonic()
         store = self._queue.store
         with store.transaction():
-            jobs = self._numbered(self._waiting)
+            jobs = self._numbered(self._not_added_yet(self._waiting))
             store.insert(jobs, self._queue.actor)
             # The jobs count once their lane is open.
             for (queue, state, stage), n in store.sums.counts.items():
@@ -61,21 +61,41 @@ class BulkAdd:
         self._size = max(CHUNK_JOBS_MIN, min(CHUNK_JOBS_MAX, fitting, self._size * 4))
 
     def _numbered(self, specs: list[Spec]) -> list[Job]:
+        """The rows of these specs; fresh numbers skip those that somebody chose as an id, here or earlier."""
         store, now = self._queue.store, clock.now_us()
+        names = self._chosen(specs)
         first = store.take_numbers(len(specs))
-        careful = store.some_number_is_chosen()
-        names: set[str] = set()
+        careful = bool(names) or store.some_number_is_chosen()
         jobs = []
         for number, spec in enumerate(specs, first):
-            if spec.id is not None:
-                if spec.id in names or store.job_by_id(spec.id):
-                    raise Conflict(f"job {spec.id} exists already", hint="nothing was added; choose another id")
-                names.add(spec.id)
-            elif careful and store.number_is_chosen(number):
-                number = self._queue.number_for(None)
+            while careful and spec.id is None and (str(number) in names or store.number_is_chosen(number)):
+                number = store.take_numbers(1)
             job = self._queue.prepared(spec, self._config, now)
             jobs.append(job.but(number=number, lane=self._lane(spec.queue, first)))
         return jobs
+
+    def _chosen(self, specs: list[Spec]) -> set[str]:
+        """The ids that somebody chose. Raises Conflict when one is there already, or comes twice."""
+        names: set[str] = set()
+        for name in [spec.id for spec in specs if spec.id is not None]:
+            if name in names or self._queue.store.job_by_id(name):
+                raise Conflict(f"job {name} exists already", hint="nothing was added; choose another id")
+            names.add(name)
+        return names
+
+    def _not_added_yet(self, specs: list[Spec]) -> list[Spec]:
+        """Without those whose key has added the same work, earlier or among these. Raises Conflict for other work."""
+        fresh: list[Spec] = []
+        keys: dict[tuple[str, str], Spec] = {}
+        for spec in specs:
+            if spec.key is not None:
+                first = keys.setdefault((spec.queue, spec.key), spec)
+                if first.work != spec.work:
+                    raise Conflict(f"key {spec.key!r} comes twice", why="with two commands", hint="nothing was added")
+                if first is not spec or self._queue.same_key(spec):
+                    continue
+            fresh.append(spec)
+        return fresh
 
     def _lane(self, queue: str, first: int) -> int:
         if queue not in self._lanes:

@@ -138,7 +138,7 @@ def failed(closed: Job, event: Finished | Interrupted, ended_us: int) -> tuple[J
     if closed.attempts > closed.max_retries:
         return enter(closed, DEAD), ""
     due = ended_us + round(event.backoff.delay_s(closed.attempts, jitter) * 1e6)
-    return enter(closed, LATER, due_us=due), ""
+    return enter(closed, HELD if closed.stop == "hold" else LATER, due_us=due), ""
 
 
 def give_back(job: Job, event: GivenBack, now: int) -> tuple[Job, str]:
@@ -155,7 +155,7 @@ def interrupt(job: Job, event: Interrupted, now: int) -> tuple[Job, str]:
     if event.options.if_interrupted == model.FAIL:
         after, note = failed(cut.but(attempts=job.attempts + 1), event, now)
         return after, note or event.why
-    if event.options.if_interrupted == model.HOLD:
+    if event.options.if_interrupted == model.HOLD or job.stop == "hold":
         return enter(cut, HELD), event.why
     if cut.interruptions >= model.INTERRUPTIONS_MAX:
         return enter(cut, HELD), f"interrupted {cut.interruptions} times, the last time: {event.why}"
@@ -189,6 +189,8 @@ def retry(job: Job, event: Retry, now: int) -> tuple[Job, str]:
 
 
 def retry_now(job: Job, event: Retry, now: int) -> tuple[Job, str]:
+    if not job.attempts:
+        raise refusal(job, event)  # it waits for its own time, not for a backoff
     return enter(job, READY), "without waiting"
 
 
@@ -234,7 +236,7 @@ DECIDED_BY_SQL: dict[tuple[Stage, str], tuple[Stage, ...]] = {
 
 LEADS_TO: dict[Rule, tuple[Stage, ...]] = {
     start: (RUNNING,),
-    finish: (COMPLETED, LATER, DEAD, CANCELLED),
+    finish: (COMPLETED, LATER, HELD, DEAD, CANCELLED),
     give_back: (READY, HELD, CANCELLED),
     interrupt: (READY, HELD, LATER, DEAD, CANCELLED),
     cancel_waiting: (CANCELLED,),
@@ -252,9 +254,11 @@ REFUSALS: dict[tuple[str, str], tuple[str, str]] = {
     ("cancel", "cancelled"): ("it is already cancelled", "'queuectl retry' makes it run again"),
     ("hold", "processing"): ("it is running", "'queuectl cancel' ends it"),
     ("hold", "pending"): ("it is already held", "'queuectl release' lets it run"),
+    ("hold", "failed"): ("it is already held", "'queuectl release' lets it run"),
     ("release", "pending"): ("it is not held", "'queuectl explain' says why it waits"),
     ("release", "failed"): ("it is not held", "'queuectl retry' runs it now"),
     ("retry", "pending"): ("it has not failed", "'queuectl explain' says why it waits"),
+    ("retry", "failed"): ("it is due or held already", "'queuectl explain' says why it waits"),
     ("retry", "processing"): ("it is running", "wait for its end or cancel it first"),
     ("retry", "completed"): ("it completed", "add it again with 'queuectl enqueue'"),
 }
@@ -268,12 +272,16 @@ def step(job: Job, event: Event, now: int) -> Change:
     """
     rule = RULES.get((job.stage, event.name))
     if rule is None:
-        why, hint = REFUSALS.get((event.name, job.state), (f"it is {job.state}", "'queuectl show' tells its state"))
-        raise Conflict(f"cannot {event.name} job {job.id}", why=why, hint=hint)
+        raise refusal(job, event)
     after, note = rule(job, event, now)
     after = after.but(updated_us=now, version=job.version + 1)
     outcome = event.outcome if isinstance(event, Finished) else None
     return Change(before=job, after=after, event=event.name, note=note, at_us=now, outcome=outcome)
+
+
+def refusal(job: Job, event: Event) -> Conflict:
+    why, hint = REFUSALS.get((event.name, job.state), (f"it is {job.state}", "'queuectl show' tells its state"))
+    return Conflict(f"cannot {event.name} job {job.id}", why=why, hint=hint)
 
 
 def a_job(**fields: Any) -> model.Job:

@@ -43,7 +43,6 @@ class Queue:
         self.settings = ConfigFile(place.folder)
         self.actor = actor or f"uid {os.geteuid()}"
         self.heard = 0  # how many workers the last bell reached
-        self._env_ids: dict[bytes, int] = {}
 
     # ------------------------------------------------------------ adding
 
@@ -56,7 +55,7 @@ class Queue:
         """
         spec = work if isinstance(work, Spec) else codec.spec(as_work(work), fields)
         with self.store.transaction():
-            earlier = self._same_key(spec)
+            earlier = self.same_key(spec)
             if earlier:
                 return earlier
             job = self.prepared(spec, self.settings.read(), clock.now_us())
@@ -75,7 +74,7 @@ class Queue:
         self._ring_work()
         return adding.added
 
-    def _same_key(self, spec: Spec) -> Job | None:
+    def same_key(self, spec: Spec) -> Job | None:
         """The job that this key has added already, if it is the same work. Raises Conflict if it is not."""
         if spec.key is None:
             return None
@@ -149,10 +148,7 @@ class Queue:
         else:
             variables = envs.captured(os.environb, config.capture_env)
         body = envs.packed(variables)
-        digest = envs.digest(body)
-        if digest not in self._env_ids:
-            self._env_ids[digest] = self.store.env_id(digest, body)
-        return self._env_ids[digest]
+        return self.store.env_id(envs.digest(body), body)
 
     # ------------------------------------------------------------ reading
 
@@ -236,14 +232,18 @@ class Queue:
 
     def prune(self, query: Query) -> list[Job]:
         """Remove ended jobs with their logs and history. Their numbers are never used again."""
-        gone = [job for job in self.find(query) if job.ended]
-        for at in range(0, len(gone), CHANGES_PER_TRANSACTION):
-            part = gone[at : at + CHANGES_PER_TRANSACTION]
+        ended = [job for job in self.find(query) if job.ended]
+        pruned: list[Job] = []
+        for at in range(0, len(ended), CHANGES_PER_TRANSACTION):
+            part = ended[at : at + CHANGES_PER_TRANSACTION]
             with self.store.transaction():
+                # Somebody may have asked for it again since it was found.
+                part = [job for job in part if self.store.job(job.number) == job]
                 self.store.delete(part)
+            pruned += part
             for job in part:
                 self._remove_files(job)
-        return gone
+        return pruned
 
     def _remove_files(self, job: Job) -> None:
         output.remove_logs(self.place.logs, job)

@@ -44,18 +44,23 @@ def query(words: Iterable[str], states: Iterable[str] = (), queue: str | None = 
 
 def _last(word: str) -> int:
     digits = word[5:] or "1"
-    if not digits.isdigit() or not 0 < int(digits) < 10**9:
+    if not _digits(digits) or not 0 < int(digits) < 10**9:
         raise InvalidInput(f"selection {word!r} is not understood", hint="write last or last-3")
     return int(digits)
 
 
 def _range(word: str) -> tuple[int, int] | None:
     left, dash, right = word.partition("-")
-    if not (dash and left.isdigit() and right.isdigit() and len(left) < 19 and len(right) < 19):
+    if not (dash and _digits(left) and _digits(right)):
         return None
     if int(left) > int(right):
         raise InvalidInput(f"range {word} is empty", why="it ends before it begins", hint=f"write {right}-{left}")
     return int(left), int(right)
+
+
+def _digits(text: str) -> bool:
+    """A number that the store can hold. Superscripts and the like are digits to Python, and to nobody else."""
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def checked_states(states: Iterable[str]) -> tuple[str, ...]:

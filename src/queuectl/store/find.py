@@ -30,7 +30,7 @@ def stream(store: Store, query: Query) -> Iterator[Job]:
 
 def count(store: Store, query: Query) -> int:
     statement, bindings = select(query.but(limit=None), "count(*)")
-    return int(store.run(statement.partition(" order by ")[0], bindings)[0][0])
+    return int(store.run(statement.rpartition(" order by ")[0], bindings)[0][0])
 
 
 def select(query: Query, columns: str) -> tuple[str, tuple[Any, ...]]:
@@ -41,7 +41,7 @@ def select(query: Query, columns: str) -> tuple[str, tuple[Any, ...]]:
         conditions.append(condition)
         bindings.extend(values)
 
-    if query.ids or query.ranges:
+    if query.ids or query.ranges or query.last:
         also(*_named(query))
     if query.states:
         also(f"state in ({_places(query.states)})", *query.states)
@@ -55,8 +55,6 @@ def select(query: Query, columns: str) -> tuple[str, tuple[Any, ...]]:
         also(f"state in ({_places(ENDED_STATES)}) and finished_us < ?", *ENDED_STATES, query.ended_before_us)
     if query.below is not None:
         also("number < ?", query.below)
-    if query.last:
-        also("number in (select number from jobs order by number desc limit ?)", query.last)
     where = " where " + " and ".join(conditions) if conditions else ""
     limit = ""
     if query.limit is not None:
@@ -66,8 +64,9 @@ def select(query: Query, columns: str) -> tuple[str, tuple[Any, ...]]:
 
 
 def _named(query: Query) -> tuple[Any, ...]:
-    """One condition for ids (chosen names, or numbers nobody chose another id for) and ranges of numbers."""
-    parts, bindings = [], []
+    """One condition for ids (chosen names, or numbers nobody chose another id for), ranges of numbers, the newest."""
+    parts: list[str] = []
+    bindings: list[Any] = []
     if query.ids:
         parts.append(f"name in ({_places(query.ids)})")
         bindings += query.ids
@@ -78,6 +77,9 @@ def _named(query: Query) -> tuple[Any, ...]:
     for first, last in query.ranges:
         parts.append("number between ? and ?")
         bindings += [first, last]
+    if query.last:
+        parts.append("number in (select number from jobs order by number desc limit ?)")
+        bindings.append(query.last)
     return "(" + " or ".join(parts) + ")", *bindings
 
 
