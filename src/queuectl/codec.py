@@ -148,7 +148,7 @@ def if_interrupted(value: Any) -> str:
 
 def exit_codes(value: Any) -> tuple[int, ...]:
     if isinstance(value, str):
-        value = [part for part in value.replace(",", " ").split()]
+        value = value.replace(",", " ").split()
     if not isinstance(value, (list, tuple)):
         raise InvalidInput("no_retry must be a list of exit statuses", field="no_retry")
     return tuple(whole(code, "no_retry", -64, 255) for code in value)

@@ -9,7 +9,7 @@ from .errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, ClassVar
 
 
 class _Context:
@@ -19,7 +19,7 @@ class _Context:
     object_hook = None
     parse_float = float
     parse_int = int
-    memo: dict[str, str] = {}
+    memo: ClassVar[dict[str, str]] = {}
 
     @staticmethod
     def object_pairs_hook(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -70,11 +70,15 @@ def _loads_slowly(text: str) -> Any:
 
 
 def _scanner() -> Any:
+    context: Any = _Context()
     try:
         from _json import make_scanner
+
+        return make_scanner(context)
     except ImportError:
-        from json.scanner import py_make_scanner as make_scanner
-    return make_scanner(_Context())
+        from json import scanner
+
+        return scanner.make_scanner(context)
 
 
 def dumps(value: Any, indent: int | None = None) -> str:

@@ -11,9 +11,9 @@ import os
 from time import monotonic
 
 from . import bell, clock, codec, envs, lifecycle, output
-from .config import ConfigFile
 from .errors import Conflict, InvalidInput, NotFound, WaitTimeout
 from .model import LATER, READY, Argv, Job, Query, Shell, Spec, state_of
+from .settings import ConfigFile
 from .store import find, open_store
 
 TYPE_CHECKING = False

@@ -45,8 +45,7 @@ class SqliteStore(Store):
 
     def _check(self) -> None:
         """Refuse what is not a store of this version; bring an older one up to date."""
-        [(application,)] = self._db.execute("pragma application_id").fetchall()
-        [(version,)] = self._db.execute("pragma user_version").fetchall()
+        application, version = (self._db.pragma(name) for name in ("application_id", "user_version"))
         if application != APPLICATION_ID:
             hint = "restore a backup, or move the file away to begin anew"
             raise StorageError(f"{self.path} is not a queuectl database", hint=hint)

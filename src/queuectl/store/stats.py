@@ -16,10 +16,10 @@ NEWEST_ENDS = 10_000  # what percentiles and throughput look at: a bound on thei
 
 def by_state(store: Store) -> dict[str, int]:
     """How many jobs are in each state, zeros too."""
-    counts = dict.fromkeys(STATES, 0)
+    counts = {str(state): 0 for state in STATES}
     for _, state, _, n in store.counts():
         counts[state] += n
-    return {str(state): n for state, n in counts.items()}
+    return counts
 
 
 def by_queue(store: Store) -> dict[str, dict[str, int]]:
