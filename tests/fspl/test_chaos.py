@@ -52,3 +52,4 @@ def test_a_million_damaged_packets_do_no_harm(tmp_path: Path) -> None:
         [sys.executable, "-c", TARGET, str(SOURCE), *options], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert f"Done {RUNS} runs" in done.stderr, done.stderr[-3000:]
