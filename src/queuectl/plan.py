@@ -7,7 +7,8 @@ from math import ceil
 from .record import Record
 
 SHORT_RUN_S = 0.1  # only runs that are shorter than this are claimed ahead of their slot
-AHEAD_MAX = 256
+AHEAD_S = 0.04  # of work held claimed
+AHEAD_MAX = 512
 AHEAD_KEPT_S = 0.25  # a job claimed ahead that found no slot for so long goes back to the queue
 TELL_AFTER_S = 0.02  # a run older than this is told to the store as running; a shorter one by its end alone
 TICK_S = 5.0  # the slow poll behind the bell: lost rings, changed clocks, workers that died
@@ -32,13 +33,16 @@ class Pace(Record):
 def ahead_wanted(slots: int, pace: Pace) -> int:
     """How many jobs to hold claimed beyond the free slots, so that short jobs never wait for a commit.
 
-    >>> ahead_wanted(2, Pace(run_s=60.0)), ahead_wanted(2, Pace(run_s=0.001, commit_s=0.001))
-    (0, 10)
+    What is held is some hundredths of a second of work, so that one flush carries many ends; more when commits are
+    slow, because the next claim is a commit away.
+
+    >>> ahead_wanted(2, Pace(run_s=60.0)), ahead_wanted(2, Pace(run_s=0.001)), ahead_wanted(2, Pace(run_s=0.05))
+    (0, 88, 3)
     """
     if pace.run_s > SHORT_RUN_S:
         return 0
-    during_commit = slots * 2 * pace.commit_s / max(pace.run_s, 0.0005)
-    return min(AHEAD_MAX, 3 * slots + ceil(during_commit))
+    ahead_s = AHEAD_S + 4 * pace.commit_s
+    return min(AHEAD_MAX, 1 + ceil(slots * ahead_s / max(pace.run_s, 0.0005)))
 
 
 def turn_is_due(ahead: int, wanted: int, ended: int) -> bool:

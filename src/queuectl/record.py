@@ -27,24 +27,30 @@ class RecordType(type):
             arguments = ", ".join(f"{f}=_defaults[{f!r}]" if f in defaults else f for f in fields)
             body = "; ".join(f"self.{f} = {f}" for f in fields)
             scope: dict[str, Any] = {"_defaults": defaults}
-            exec(f"def __init__(self, {arguments}): {body}", scope)
+            copies = "; ".join(f"copy.{f} = self.{f}" for f in fields)
+            exec(f"def __init__(self, {arguments}): {body}\ndef _copy_to(self, copy): {copies}", scope)
             cls.__init__ = scope["__init__"]  # type: ignore[misc]
+            cls._copy_to = scope["_copy_to"]  # type: ignore[attr-defined]
         return cls
 
 
 class Record(metaclass=RecordType):
     """A value: compared by content, shown by content, changed only by making another with `but`."""
 
+    if TYPE_CHECKING:
+
+        def _copy_to(self, copy: Self) -> None: ...
+
     def but(self, **changes: Any) -> Self:
         """The same record with some fields replaced."""
-        cls = type(self)
-        copy = cls.__new__(cls)
-        for field in cls.fields:
-            # The type checker forbids assigning to a frozen record; this is the one place that makes one.
-            setattr(copy, field, changes.pop(field) if field in changes else getattr(self, field))
-        if changes:
-            raise TypeError(f"{cls.__name__} has no field {sorted(changes)[0]!r}")
+        copy = object.__new__(type(self))
+        self._copy_to(copy)
+        for field, value in changes.items():
+            setattr(copy, field, value)  # slots: a name that is no field is an AttributeError
         return copy
+
+    def picked(self, fields: tuple[str, ...]) -> list[Any]:
+        return [getattr(self, field) for field in fields]
 
     def values(self) -> tuple[Any, ...]:
         return tuple([getattr(self, field) for field in type(self).fields])

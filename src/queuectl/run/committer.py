@@ -14,11 +14,13 @@ from threading import Thread
 from time import monotonic, sleep
 
 from .. import bell, clock
-from ..errors import Conflict, StorageError, TryAgainLater
+from ..errors import StorageError, TryAgainLater
 from ..record import Record
+from ..store import sql
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..errors import Conflict
     from ..lifecycle import Event
     from ..model import Job
     from ..queue import Queue
@@ -99,13 +101,8 @@ class Committer:
         began, now = monotonic(), clock.now_us()
         store, actor = self._queue.store, f"worker {self._worker}"
         with store.transaction():
-            for job, event in turn.events:
-                _apply(store, job, event, now, actor)
-            for t in turn.traces:
-                store.run(
-                    "update attempts set pid = ?, log_start = ? where job = ? and run = ? and ended_us is null",
-                    (t.pid, t.log_start, t.job, t.run),
-                )
+            store.apply_all(turn.events, now, actor, refused=_not_wanted)
+            store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in turn.traces])
             claimed = store.claim(self._worker, turn.free, turn.ahead, now, self._queues) if turn.free + turn.ahead else []
             stops = store.stops_asked(self._worker)
             stopping = store.run("select stopping from workers where id = ?", (self._worker,))
@@ -130,12 +127,6 @@ class Committer:
         return sum(n for queue, _, stage, n in self._queue.store.counts() if stage in stages and self._queues.serves(queue))
 
 
-def _apply(store: object, job: Job, event: Event, now: int, actor: str) -> None:
-    from ..store.base import Store
-
-    assert isinstance(store, Store)
-    try:
-        store.apply(job, event, now, actor)
-    except Conflict:
-        # The row is in no stage that knows this event: somebody restored or edited the database under us.
-        print(f"queuectl: the end of job {job.id} (run {job.run}) is not wanted any more", file=sys.stderr, flush=True)
+def _not_wanted(job: Job, conflict: Conflict) -> None:
+    """The row is in no stage that knows this event: somebody restored or edited the database under us."""
+    print(f"queuectl: what became of job {job.id} (run {job.run}) is not wanted: {conflict}", file=sys.stderr, flush=True)

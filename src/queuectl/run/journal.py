@@ -3,7 +3,6 @@
     S job run                     about to start it
     P job run pid start time …    it was started (pid and process start time name the process; then log offset)
     E job run status time cpu mem it ended with this wait status
-    F job run                     the store knows the end: nothing more to say of it
 
 Lines are written to a file as the steps happen. The page cache outlives a killed process, so that no flush is needed;
 a power cut may lose lines, but then it has also ended every process. Whoever takes over from a dead worker reads its
@@ -60,16 +59,17 @@ class Journal:
         self._note(trace, _ended_line(trace))
 
     def forget(self, job: int, run: int) -> None:
-        """The store knows the end of this run; when nothing is open the file is emptied, when it is long, rewritten."""
+        """The store knows the end of this run: its lines mean nothing any more, for the job is not this worker's now.
+
+        When nothing is open the file is emptied, when it is long it is rewritten.
+        """
         if self._live.pop((job, run), None) is None:
             return
-        if not self._live:
+        if not self._live and self._size:
             os.ftruncate(self._fd, 0)
             self._size = 0
-        else:
-            self._append(f"F {job} {run}\n")
-            if self._size > ROTATE_BYTES:
-                self._rewrite()
+        elif self._size > ROTATE_BYTES:
+            self._rewrite()
 
     def _note(self, trace: Trace, line: str) -> None:
         self._live[trace.job, trace.run] = trace
@@ -139,5 +139,3 @@ def _take(traces: dict[tuple[int, int], Trace], words: list[str]) -> None:
         traces[job, run] = known.but(pid=numbers[0], pid_start=numbers[1], started_us=numbers[2], log_start=numbers[3])
     elif letter == "E" and len(numbers) == 4:
         traces[job, run] = known.but(status=numbers[0], ended_us=numbers[1], cpu_us=numbers[2], memory_max=numbers[3])
-    elif letter == "F":
-        traces.pop((job, run), None)

@@ -13,6 +13,7 @@ import signal
 from .. import jsontext
 from ..model import Job
 from ..record import Record
+from .libc import posix_spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Launch(Record):
     """All that execve needs."""
 
     argv: tuple[bytes, ...]
-    env: Mapping[bytes, bytes]
+    path: bytes
+    env: list[bytes]
     cwd: str
     umask: int
     stdin: str
@@ -77,7 +79,7 @@ def start(launch: Launch) -> int:
     _enter(launch.cwd)
     old_umask = os.umask(launch.umask)
     try:
-        return _spawn(launch, _executable(launch.argv[0], launch.env))
+        return _spawn(launch, _executable(launch.argv[0], launch.path))
     finally:
         os.umask(old_umask)
 
@@ -91,12 +93,26 @@ def _enter(cwd: str) -> None:
         raise CannotStart(CANNOT_START, f"working folder {cwd} {'is gone' if gone else 'cannot be entered'}") from None
 
 
-def _executable(name: bytes, env: Mapping[bytes, bytes]) -> bytes:
+def _executable(name: bytes, path: bytes) -> bytes:
     """The file that execvp would run, looked up in the job's own PATH."""
     if b"/" in name:
         return name
+    known = _found.get((name, path))
+    if known and os.access(known, os.X_OK):
+        return known
+    if len(_found) > FOUND_MAX:
+        _found.clear()
+    found = _found[name, path] = _looked_up(name, path)
+    return found
+
+
+FOUND_MAX = 1000
+_found: dict[tuple[bytes, bytes], bytes] = {}  # what a shell calls its hash table
+
+
+def _looked_up(name: bytes, path: bytes) -> bytes:
     denied = False
-    for folder in env.get(b"PATH", os.defpath.encode()).split(b":"):
+    for folder in path.split(b":"):
         candidate = os.path.join(folder or b".", name)
         if os.access(candidate, os.X_OK):
             if not os.path.isdir(candidate):
@@ -108,19 +124,11 @@ def _executable(name: bytes, env: Mapping[bytes, bytes]) -> bytes:
     raise CannotStart(NOT_FOUND, f"program {os.fsdecode(name)} was not found")
 
 
-SIGNALS = [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
-
-
 def _spawn(launch: Launch, path: bytes) -> int:
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, launch.stdin, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_DUP2, launch.stdout, 1),
-        (os.POSIX_SPAWN_DUP2, launch.stderr, 2),
-    ]
     argv = launch.argv
     for _ in range(2):
         try:
-            return os.posix_spawn(path, argv, launch.env, file_actions=actions, setsid=True, setsigmask=[], setsigdef=SIGNALS)
+            return posix_spawn(path, argv, launch)
         except OSError as fault:
             if fault.errno == 8 and path != os.fsencode(SHELL):  # ENOEXEC: a script without #! is the shell's, as for execvp
                 argv, path = (os.fsencode(SHELL), path, *argv[1:]), os.fsencode(SHELL)
@@ -219,15 +227,30 @@ def cookie_of(store_id: str, job: Job) -> bytes:
     return f"{store_id}:{job.number}:{job.run}".encode()
 
 
-def environment(base: Mapping[bytes, bytes], job: Job, store_id: str) -> dict[bytes, bytes]:
-    """The job's environment with what it may want to know of itself."""
-    return {
-        **base,
-        COOKIE: cookie_of(store_id, job),
-        b"QUEUECTL_JOB_ID": job.id.encode(),
-        b"QUEUECTL_ATTEMPT": str(job.attempts + 1).encode(),
-        b"QUEUECTL_QUEUE": job.queue.encode(),
-    }
+class Environment(Record):
+    """A stored environment, made ready for execve once for all jobs that share it."""
+
+    path: bytes  # what programs are looked up in
+    entries: list[bytes]  # NAME=value
+
+    def of(self, job: Job, store_id: str) -> list[bytes]:
+        """With what the job may want to know of itself."""
+        return [
+            *self.entries,
+            b"%s=%s" % (COOKIE, cookie_of(store_id, job)),
+            b"QUEUECTL_JOB_ID=" + job.id.encode(),
+            b"QUEUECTL_ATTEMPT=%d" % (job.attempts + 1),
+            b"QUEUECTL_QUEUE=" + job.queue.encode(),
+        ]
+
+
+def environment(variables: Mapping[bytes, bytes]) -> Environment:
+    """Without what another job's environment says of itself, when the submitter was a job."""
+    kept = {name: value for name, value in variables.items() if name not in OURS}
+    return Environment(kept.get(b"PATH", os.defpath.encode()), [name + b"=" + value for name, value in kept.items()])
+
+
+OURS = frozenset((COOKIE, b"QUEUECTL_JOB_ID", b"QUEUECTL_ATTEMPT", b"QUEUECTL_QUEUE"))
 
 
 def find(cookie: bytes) -> tuple[int, int] | None:

@@ -16,6 +16,8 @@ import sys
 from time import monotonic
 
 from .. import bell, clock, codec, output, payload, plan
+from ..config import Config
+from ..errors import QueueError
 from ..lifecycle import Finished, GivenBack, Started
 from ..model import CLAIMED, Job, Options, Outcome, WorkerRow
 from ..store.base import Queues
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from ..queue import Queue
 
 KEEPER_ANSWERS_S = 2.0
+SETTINGS_S = 0.2
 SYSTEM_PAUSE_S = 0.5  # after the system refused a process
 
 
@@ -66,7 +69,9 @@ class Worker:
         self._signals = 0
         self._stopping = ""
         self._idle = False
-        self._envs: dict[int, dict[bytes, bytes]] = {}
+        self._settings = Config()
+        self._settings_until = 0.0
+        self._envs: dict[int, spawn.Environment] = {}
 
     # ------------------------------------------------------------ life
 
@@ -310,10 +315,11 @@ class Worker:
     def _launch(self, job: Job, out: int, err: int) -> spawn.Launch:
         env = self._envs.get(job.env or 0)
         if env is None:
-            env = self._envs[job.env or 0] = self.queue.environment(job)
+            env = self._envs[job.env or 0] = spawn.environment(self.queue.environment(job))
         return spawn.Launch(
             argv=spawn.argv_for(job),
-            env=spawn.environment(env, job, self.store_id),
+            path=env.path,
+            env=env.of(job, self.store_id),
             cwd=job.cwd or "/",
             umask=job.umask if job.umask is not None else 0o077,
             stdin=payload.path_of(self.queue.place, job.stdin) if job.stdin else os.devnull,
@@ -344,7 +350,18 @@ class Worker:
         return codec.options_from(job.options)
 
     def timeout_of(self, job: Job) -> float:
-        return job.timeout_s if job.timeout_s is not None else self.queue.settings.read().job_timeout
+        return job.timeout_s if job.timeout_s is not None else self._config().job_timeout
+
+    def _config(self) -> Config:
+        """The settings, looked at again at most some times a second."""
+        now = monotonic()
+        if now >= self._settings_until:
+            try:
+                self._settings = self.queue.settings.read()
+            except QueueError as fault:
+                self._say(f"{fault}; the earlier settings stay in force")
+            self._settings_until = now + SETTINGS_S
+        return self._settings
 
     def log_size(self, job: Job) -> int:
         return output.size(self.queue.place.logs, job)
@@ -396,14 +413,14 @@ class Worker:
 
     def _record_end(self, job: Job, outcome: Outcome, options: Options | None = None) -> None:
         options = options or self.options_of(job)
-        backoff = self.queue.settings.read().backoff
+        backoff = self._config().backoff
         self._events.append((job, Finished(outcome, options, backoff, random.random() if backoff.jitter else 0.0)))
 
     # ------------------------------------------------------------ stopping
 
     def _grace(self, run: Run) -> float:
         given = run.options.grace_s
-        return self.queue.settings.read().kill_grace if given is None else given
+        return self._config().kill_grace if given is None else given
 
     def _stop_one(self, number: int, run_number: int, what: str) -> None:
         run = self._runs.get((number, run_number))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from _thread import RLock
 
+from ..errors import Conflict
 from ..lifecycle import step
 from ..model import CLAIMED, READY, RUNNING, Attempt, HistoryEntry, Job, WorkerRow, state_of
 from . import sql
@@ -13,13 +14,15 @@ from .sums import Sums
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, Self
 
     from ..lifecycle import Change, Event
     from ..locate import Place
+    from ..model import Outcome
 
 PROMOTE_MAX = 1000  # due jobs made ready in one turn
+FENCED = frozenset(("start", "finish", "give back", "interrupt"))  # what only whoever has the run may say of it
 
 
 class Store:
@@ -30,6 +33,7 @@ class Store:
         self.lock = RLock()
         self.sums = Sums()
         self._lanes: dict[str, int] = {}
+        self._envs: dict[bytes, int] = {}
 
     # ------------------------------------------------------------ the engine's part
 
@@ -37,9 +41,6 @@ class Store:
         raise NotImplementedError  # an engine's
 
     def run_many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        raise NotImplementedError  # an engine's
-
-    def changed(self, statement: str, bindings: tuple[Any, ...]) -> int:
         raise NotImplementedError  # an engine's
 
     def stream(self, statement: str, bindings: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -101,10 +102,13 @@ class Store:
             self.sums.add(job.queue, job.state, job.stage, job.lane)
 
     def env_id(self, digest: bytes, body: bytes) -> int:
-        found = self.run("select id from envs where digest = ?", (digest,))
-        if not found:
-            found = self.run("insert into envs (digest, body) values (?, ?) returning id", (digest, body))
-        return int(found[0][0])
+        """The number of this environment, stored on its first use; inside a transaction."""
+        if digest not in self._envs:
+            found = self.run("select id from envs where digest = ?", (digest,))
+            if not found:
+                found = self.run("insert into envs (digest, body) values (?, ?) returning id", (digest, body))
+            self._envs[digest] = int(found[0][0])
+        return self._envs[digest]
 
     def env_body(self, env: int) -> bytes:
         [(body,)] = self.run("select body from envs where id = ?", (env,))
@@ -142,48 +146,62 @@ class Store:
     # ------------------------------------------------------------ changing
 
     def apply(self, job: Job, event: Event, now: int, actor: str) -> Change | None:
-        """Decide and write one change, inside a transaction.
+        """`apply_all` for one job; None when it was fenced off. Raises Conflict."""
+        changes = self.apply_all([(job, event)], now, actor)
+        return changes[0] if changes else None
 
-        When the row moved since `job` was read, read again and decide again: no other recovery exists. None when the
-        run is no longer this one's (fenced): somebody else has the job now. Raises Conflict when the event is not
-        allowed in the job's state.
+    def apply_all(
+        self, pairs: list[tuple[Job, Event]], now: int, actor: str, refused: Callable[[Job, Conflict], None] | None = None
+    ) -> list[Change]:
+        """Decide and write changes of different jobs, inside a transaction; returns what was written.
+
+        A job whose row moved since it was read is read again and decided again: no other recovery exists. It is left
+        out when the run is no longer the same one (fenced): somebody else has the job now. An event that its state
+        does not allow goes to `refused`, or raises Conflict.
         """
-        while True:
-            change = self._write(step(job, event, now), actor)
-            if change:
-                return change
-            fresh = self.job(job.number)
-            if fresh is None or fresh.run != job.run:
-                return None
-            job = fresh
+        versions = self._versions([job for job, _ in pairs])
+        changes: list[Change] = []
+        for job, event in pairs:
+            if versions.get(job.number) != job.version:
+                fresh = self.job(job.number)
+                if fresh is None or fresh.run != job.run:
+                    continue
+                job = fresh
+            try:
+                changes.append(self._at_home(step(job, event, now)))
+            except Conflict as conflict:
+                if refused is None:
+                    raise
+                refused(job, conflict)
+        self._write(changes, actor)
+        return changes
 
-    def _write(self, change: Change, actor: str) -> Change | None:
-        """None when the row has moved since it was read."""
-        before, after = change.before, change.after
-        if after.stage == READY and before.stage != READY:
-            after = after.but(lane=self.lane_of(after.queue))
-            change = change.but(after=after)
-        values = tuple([getattr(after, column) for column in sql.MUTABLE])
-        if not self.changed(sql.UPDATE_JOB, (*values, before.number, before.version)):
-            return None
-        self.sums.moved(before, after)
-        self._write_attempt(change)
-        note = change.note or None
-        self.run(sql.INSERT_HISTORY, (after.number, change.at_us, change.event, after.stage, after.run, actor, note))
-        return change
+    def _versions(self, jobs: list[Job]) -> dict[int, int]:
+        if not jobs:
+            return {}
+        return dict(self.run(sql.VERSIONS.format(numbers=_numbers(jobs))))  # type: ignore[arg-type]
 
-    def _write_attempt(self, change: Change) -> None:
-        job, outcome = change.before, change.outcome
-        if outcome is not None:
-            ended = (outcome.ended_us, outcome.exit_code, outcome.reason or None, outcome.cpu_s, outcome.memory_max)
-            place = (job.number, job.run, job.worker, outcome.pid or None, outcome.started_us)
-            self.run(sql.ATTEMPT_ENDED, (*place, *ended, outcome.log_start, outcome.log_end))
-            self.sums.ended(job, outcome)
-        elif change.event == "start":
-            self.run(sql.ATTEMPT_STARTED, (job.number, job.run, job.worker, change.after.started_us))
-        elif change.event in ("give back", "interrupt"):
-            reason = "interrupted" if change.event == "interrupt" else "stopped"
-            self.run(sql.ATTEMPT_CUT, (change.at_us, reason, job.number, job.run))
+    def _at_home(self, change: Change) -> Change:
+        """A job that gets ready again stands in its queue's everyday lane."""
+        if change.after.stage != READY or change.before.stage == READY:
+            return change
+        return change.but(after=change.after.but(lane=self.lane_of(change.after.queue)))
+
+    def _write(self, changes: list[Change], actor: str) -> None:
+        rows = [(*c.after.picked(sql.MUTABLE), c.before.number, c.before.version) for c in changes]
+        self.run_many(sql.UPDATE_JOB, rows)
+        ends = [_attempt_row(c.before, c.outcome) for c in changes if c.outcome is not None]
+        self.run_many(sql.ATTEMPT_ENDED, ends)
+        starts = [(c.before.number, c.before.run, c.before.worker, c.after.started_us) for c in changes if c.event == "start"]
+        self.run_many(sql.ATTEMPT_STARTED, starts)
+        cuts = [(c.at_us, CUT_REASONS[c.event], c.before.number, c.before.run) for c in changes if c.event in CUT_REASONS]
+        self.run_many(sql.ATTEMPT_CUT, cuts)
+        lines = [(c.after.number, c.at_us, c.event, c.after.stage, c.after.run, actor, c.note or None) for c in changes]
+        self.run_many(sql.INSERT_HISTORY, lines)
+        for change in changes:
+            self.sums.moved(change.before, change.after)
+            if change.outcome is not None:
+                self.sums.ended(change.before, change.outcome)
 
     def delete(self, jobs: list[Job]) -> None:
         """Remove ended jobs with everything of them but their logs; inside a transaction."""
@@ -202,6 +220,7 @@ class Store:
         their limit. Makes due jobs ready first. O(jobs taken + queues with ready jobs), whatever waits behind.
         """
         self._promote_due(now)
+        self._write_sums()  # what this transaction has made ready or ended counts for what it may claim
         picked: list[Job] = []
         room: dict[str, int] = {}  # of the queues that have a limit
         for lane, queue, parallel in self.run(sql.OPEN_LANES):
@@ -214,10 +233,25 @@ class Store:
             picked += [Job(*row) for row in self.run(sql.READY_IN_LANE, (lane, most))] if most else []
         picked.sort(key=_claim_order)
         picked = _within(room, picked)[: free + ahead]
-        return [self._claimed(job, worker, RUNNING if i < free else CLAIMED, now) for i, job in enumerate(picked)]
+        return self._claim_running(picked[:free], worker, now) + self._claim_ahead(picked[free:], worker, now)
 
-    def _claimed(self, job: Job, worker: int, stage: Any, now: int) -> Job:
-        runs = stage == RUNNING
+    def _claim_running(self, jobs: list[Job], worker: int, now: int) -> list[Job]:
+        if not jobs:
+            return []
+        self.run(sql.CLAIM_RUNNING.format(numbers=_numbers(jobs)), (worker, now, now))
+        fresh: dict[str, Any] = {"started_us": now, "finished_us": None, "exit_code": None, "reason": None}
+        claimed = [self._claimed(job, RUNNING, worker, now).but(**fresh) for job in jobs]
+        self.run_many(sql.ATTEMPT_STARTED, [(j.number, j.run, worker, now) for j in claimed])
+        actor = f"worker {worker}"
+        self.run_many(sql.INSERT_HISTORY, [(j.number, now, "start", RUNNING, j.run, actor, None) for j in claimed])
+        return claimed
+
+    def _claim_ahead(self, jobs: list[Job], worker: int, now: int) -> list[Job]:
+        if jobs:
+            self.run(sql.CLAIM_AHEAD.format(numbers=_numbers(jobs)), (worker, now))
+        return [self._claimed(job, CLAIMED, worker, now) for job in jobs]
+
+    def _claimed(self, job: Job, stage: Any, worker: int, now: int) -> Job:
         after = job.but(
             stage=stage,
             state=state_of(stage, job.attempts),
@@ -225,18 +259,13 @@ class Store:
             run=job.run + 1,
             version=job.version + 1,
             updated_us=now,
-            started_us=now if runs else job.started_us,
-            finished_us=None if runs else job.finished_us,
-            exit_code=None if runs else job.exit_code,
-            reason=None if runs else job.reason,
         )
-        times = (after.started_us, after.finished_us, after.exit_code, after.reason)
-        self.run(sql.CLAIM_JOB, (after.stage, after.state, worker, now, *times, job.number))
         self.sums.moved(job, after)
-        if runs:
-            self.run(sql.ATTEMPT_STARTED, (job.number, after.run, worker, now))
-            self.run(sql.INSERT_HISTORY, (job.number, now, "start", stage, after.run, f"worker {worker}", None))
         return after
+
+    def _write_sums(self) -> None:
+        self.sums.write(self)
+        self.sums = Sums()
 
     def _promote_due(self, now: int) -> None:
         for queue, state, lane in self.run(sql.PROMOTE_DUE, (now, PROMOTE_MAX)):
@@ -277,6 +306,19 @@ class Store:
         """Give running jobs to the worker that adopts them; their run goes on."""
         self.run_many("update jobs set worker = ? where number = ?", [(worker, job.number) for job in jobs])
         return [job.but(worker=worker) for job in jobs]
+
+
+CUT_REASONS = {"give back": "stopped", "interrupt": "interrupted"}
+
+
+def _attempt_row(job: Job, outcome: Outcome) -> tuple[Any, ...]:
+    ended = (outcome.ended_us, outcome.exit_code, outcome.reason or None, outcome.cpu_s, outcome.memory_max)
+    place = (job.number, job.run, job.worker, outcome.pid or None, outcome.started_us)
+    return (*place, *ended, outcome.log_start, outcome.log_end)
+
+
+def _numbers(jobs: list[Job]) -> str:
+    return ", ".join([str(job.number) for job in jobs])
 
 
 def _within(room: dict[str, int], picked: list[Job]) -> list[Job]:
@@ -327,7 +369,7 @@ class Transaction:
         store = self._store
         try:
             if kind is None:
-                store.sums.write(store)
+                store._write_sums()
                 store.end()
         except BaseException:
             kind = BaseException
@@ -335,5 +377,6 @@ class Transaction:
         finally:
             if kind is not None:
                 store.undo()
-                store._lanes.clear()  # one may have been made in the transaction that is no more
+                store._lanes.clear()  # one may have been made in the transaction that is no more,
+                store._envs.clear()  # and so may an environment
             store.lock.release()

@@ -19,6 +19,8 @@ MUTABLE = (
 )
 UPDATE_JOB = f"update jobs set {', '.join(f'{c} = ?' for c in MUTABLE)} where number = ? and version = ?"
 
+VERSIONS = "select number, version from jobs where number in ({numbers})"
+
 JOB_BY_NAME = f"select {JOB} from jobs where name = ?"
 JOB_BY_NUMBER = f"select {JOB} from jobs where number = ?"
 JOB_BY_KEY = f"select {JOB} from jobs where queue = ? and key = ?"
@@ -37,10 +39,14 @@ from lanes join queues on queues.name = lanes.queue
 where lanes.ready > 0 and lanes.adder is null and not queues.paused"""
 BUSY_IN_QUEUE = "select coalesce(sum(n), 0) from counts where queue = ? and stage in ('claimed', 'running')"
 READY_IN_LANE = f"select {JOB} from jobs where lane = ? and stage = 'ready' order by priority desc, number limit ?"
-CLAIM_JOB = """
-update jobs set stage = ?, state = ?, worker = ?, run = run + 1, version = version + 1, updated_us = ?,
-  started_us = ?, finished_us = ?, exit_code = ?, reason = ?
-where number = ?"""
+# The numbers are whole numbers read in the same transaction: one statement for a turn's claims, however many.
+CLAIM_RUNNING = """
+update jobs set stage = 'running', state = 'processing', worker = ?, run = run + 1, version = version + 1, updated_us = ?,
+  started_us = ?, finished_us = null, exit_code = null, reason = null
+where number in ({numbers})"""
+CLAIM_AHEAD = """
+update jobs set stage = 'claimed', worker = ?, run = run + 1, version = version + 1, updated_us = ?
+where number in ({numbers})"""
 PROMOTE_DUE = """
 update jobs set stage = 'ready', due_us = null, version = version + 1,
   lane = (select lane from queues where name = jobs.queue)
@@ -59,6 +65,7 @@ values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (job, run) do update set pid = excluded.pid, started_us = excluded.started_us, ended_us = excluded.ended_us,
   exit_code = excluded.exit_code, reason = excluded.reason, cpu_s = excluded.cpu_s, memory_max = excluded.memory_max,
   log_start = excluded.log_start, log_end = excluded.log_end"""
+ATTEMPT_TOLD = "update attempts set pid = ?, log_start = ? where job = ? and run = ? and ended_us is null"
 ATTEMPT_CUT = "update attempts set ended_us = ?, reason = ? where job = ? and run = ? and ended_us is null"
 
 ADD_COUNT = """

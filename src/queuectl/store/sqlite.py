@@ -61,11 +61,6 @@ class SqliteStore(Store):
         with self.lock, self._guarded():
             self._db.executemany(statement, rows)
 
-    def changed(self, statement: str, bindings: tuple[Any, ...]) -> int:
-        with self.lock, self._guarded():
-            self._db.execute(statement, bindings)
-            return self._db.changes()
-
     def stream(self, statement: str, bindings: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows one by one, from a connection of its own so that a long read disturbs no write."""
         with self._guarded():
