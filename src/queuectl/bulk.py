@@ -12,32 +12,40 @@ from time import monotonic
 from . import clock
 from .errors import Conflict
 from .model import Job, Spec
+from .newjob import new_job, work_columns
 from .store.sums import Sums
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import Any, Self
 
+    from .model import Work
+    from .newjob import Origin
     from .queue import Queue
     from .store.base import Store
 
 CHUNK_JOBS_MIN, CHUNK_JOBS_MAX = 100, 5000
 CHUNK_S = 0.03
+WAL_BYTES = 32_000_000
 
 
 class BulkAdd:
     """`with BulkAdd(queue) as adding: adding.add(spec)`: all of it is added at the end of the block, or nothing."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, pattern: Spec) -> None:
+        """`pattern` says all but the work of what is added as plain work."""
         self._queue = queue
+        self._pattern = pattern
         self._config = queue.settings.read()
-        self._waiting: list[Spec] = []
+        self._actor = queue.actor
+        self._waiting: list[Any] = []  # Specs; what a subclass makes jobs of
         self._lanes: dict[str, int] = {}
         self._sums = Sums()
+        self._origin_of: Spec | None = None
         self._size = CHUNK_JOBS_MIN
         self.added = 0
 
-    def add(self, spec: Spec) -> None:
+    def add(self, spec: Any) -> None:
         self._waiting.append(spec)
         if len(self._waiting) >= self._size:
             self._write_chunk()
@@ -46,8 +54,8 @@ class BulkAdd:
         began = monotonic()
         store = self._queue.store
         with store.transaction():
-            jobs = self._numbered(self._not_added_yet(self._waiting))
-            store.insert(jobs, self._queue.actor)
+            jobs = self._rows(self._waiting)
+            store.insert(jobs, self._actor)
             # The jobs count once their lane is open.
             for (queue, state, stage), n in store.sums.counts.items():
                 self._sums.counts[queue, state, stage] = self._sums.counts.get((queue, state, stage), 0) + n
@@ -56,23 +64,40 @@ class BulkAdd:
             store.sums = Sums()
         self.added += len(jobs)
         self._waiting = []
+        if store.wal_bytes() > WAL_BYTES:
+            store.checkpoint()  # nobody else may be there to do it
         took = max(monotonic() - began, 1e-4)
         fitting = int(self._size * CHUNK_S / took)
         self._size = max(CHUNK_JOBS_MIN, min(CHUNK_JOBS_MAX, fitting, self._size * 4))
 
-    def _numbered(self, specs: list[Spec]) -> list[Job]:
-        """The rows of these specs; fresh numbers skip those that somebody chose as an id, here or earlier."""
+    def _rows(self, waiting: list[Any]) -> list[Job]:
+        return self._numbered(self._not_added_yet(waiting))
+
+    def _numbered(self, items: list[Spec | Work]) -> list[Job]:
+        """The rows of these jobs; fresh numbers skip those that somebody chose as an id, here or earlier."""
         store, now = self._queue.store, clock.now_us()
-        names = self._chosen(specs)
-        first = store.take_numbers(len(specs))
+        names = self._chosen([item for item in items if isinstance(item, Spec)])
+        first = store.take_numbers(len(items))
         careful = bool(names) or store.some_number_is_chosen()
+        pattern = new_job(self._pattern, self._origin(self._pattern), self._config, now)
+        pattern = pattern.but(lane=self._lane(pattern.queue, first))
         jobs = []
-        for number, spec in enumerate(specs, first):
-            while careful and spec.id is None and (str(number) in names or store.number_is_chosen(number)):
+        for number, item in enumerate(items, first):
+            while careful and getattr(item, "id", None) is None and (str(number) in names or store.number_is_chosen(number)):
                 number = store.take_numbers(1)
-            job = self._queue.prepared(spec, self._config, now)
-            jobs.append(job.but(number=number, lane=self._lane(spec.queue, first)))
+            if isinstance(item, Spec):
+                job = new_job(item, self._origin(item), self._config, now)
+                jobs.append(job.but(number=number, lane=self._lane(item.queue, first)))
+            else:
+                jobs.append(pattern.but(number=number, **work_columns(item)))
         return jobs
+
+    def _origin(self, spec: Spec) -> Origin:
+        """Looked up again only when it may differ: a pile shares its environment object, or has none of its own."""
+        if self._origin_of is None or spec.env is not self._origin_of.env or (spec.cwd is None) != (self._origin_of.cwd is None):
+            self._origin_of = spec
+            self._known_origin = self._queue.origin(spec, self._config)
+        return self._known_origin
 
     def _chosen(self, specs: list[Spec]) -> set[str]:
         """The ids that somebody chose. Raises Conflict when one is there already, or comes twice."""
@@ -83,12 +108,12 @@ class BulkAdd:
             names.add(name)
         return names
 
-    def _not_added_yet(self, specs: list[Spec]) -> list[Spec]:
+    def _not_added_yet(self, items: list[Spec | Work]) -> list[Spec | Work]:
         """Without those whose key has added the same work, earlier or among these. Raises Conflict for other work."""
-        fresh: list[Spec] = []
+        fresh: list[Spec | Work] = []
         keys: dict[tuple[str, str], Spec] = {}
-        for spec in specs:
-            if spec.key is not None:
+        for spec in items:
+            if isinstance(spec, Spec) and spec.key is not None:
                 first = keys.setdefault((spec.queue, spec.key), spec)
                 if first.work != spec.work:
                     raise Conflict(f"key {spec.key!r} comes twice", why="with two commands", hint="nothing was added")

@@ -357,10 +357,14 @@ def worker_object(row: WorkerRow, running: list[str]) -> dict[str, Any]:
     }
 
 
+PLAIN: Options = Spec(work=Shell("")).options  # the one instance that every plain Spec shares
+
+
 def options_text(options: Options) -> str | None:
     """The JSON that is stored; None when every option is its default, as it is for nearly every job."""
-    plain = Options()
-    given = {f: getattr(options, f) for f in Options.fields if getattr(options, f) != getattr(plain, f)}
+    if options is PLAIN or options == PLAIN:
+        return None
+    given = {f: getattr(options, f) for f in Options.fields if getattr(options, f) != getattr(PLAIN, f)}
     return jsontext.dumps(given) if given else None
 
 

@@ -40,6 +40,16 @@ def store(place: Place, source: int) -> str:
     return name
 
 
+def store_bytes(place: Place, content: bytes) -> str:
+    """The same for what is in memory already."""
+    from tempfile import TemporaryFile
+
+    with TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        return store(place, file.fileno())
+
+
 def path_of(place: Place, name: str) -> str:
     return os.path.join(folder(place), os.path.basename(name))
 

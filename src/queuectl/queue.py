@@ -12,7 +12,8 @@ from time import monotonic
 
 from . import bell, clock, codec, envs, lifecycle, output
 from .errors import Conflict, InvalidInput, NotFound, WaitTimeout
-from .model import LATER, READY, Argv, Job, Query, Shell, Spec, state_of
+from .model import Job, Query, Shell, Spec
+from .newjob import Origin, argv_of, as_work, command_of, new_job
 from .settings import ConfigFile
 from .store import find, open_store
 
@@ -58,19 +59,23 @@ class Queue:
             earlier = self.same_key(spec)
             if earlier:
                 return earlier
-            job = self.prepared(spec, self.settings.read(), clock.now_us())
+            config = self.settings.read()
+            job = new_job(spec, self.origin(spec, config), config, clock.now_us())
             job = job.but(number=self.number_for(spec.id), lane=self.store.lane_of(spec.queue))
             self.store.insert([job], self.actor)
         self._ring_work()
         return job
 
-    def add_many(self, specs: Iterable[Spec | str | Sequence[str]]) -> int:
-        """Add all of them or none; returns how many. Workers see them all at once, and are never kept waiting long."""
+    def add_many(self, jobs: Iterable[str | Sequence[str] | Work | Spec], **fields: Any) -> int:
+        """Add all of them or none; returns how many. Workers see them all at once, and are never kept waiting long.
+
+        The fields are those of `add`; they hold for all that are not a Spec of their own.
+        """
         from .bulk import BulkAdd
 
-        with BulkAdd(self) as adding:
-            for spec in specs:
-                adding.add(spec if isinstance(spec, Spec) else codec.spec(as_work(spec), {}))
+        with BulkAdd(self, codec.spec(Shell("-"), fields)) as adding:
+            for job in jobs:
+                adding.add(job if isinstance(job, Spec) else as_work(job))
         self._ring_work()
         return adding.added
 
@@ -95,60 +100,14 @@ class Queue:
             number = self.store.take_numbers(1)
         return number
 
-    def prepared(self, spec: Spec, config: Config, now: int) -> Job:
-        """The row of a new job, still without its number and lane."""
-        due = spec.run_at_us if spec.delay_s is None else now + round(spec.delay_s * 1e6)
-        later = due is not None and due > now
-        stage = LATER if later else READY
-        return Job(
-            number=0,
-            name=spec.id,
-            queue=spec.queue,
-            lane=0,
-            kind="argv" if isinstance(spec.work, Argv) else "shell",
-            command=command_of(spec.work),
-            argv=argv_of(spec.work),
-            state=state_of(stage, 0),
-            stage=stage,
-            priority=spec.priority,
-            attempts=0,
-            max_retries=config.max_retries if spec.max_retries is None else spec.max_retries,
-            interruptions=0,
-            run=0,
-            version=1,
-            timeout_s=spec.timeout_s,
-            label=spec.label,
-            key=spec.key,
-            run_at_us=due if spec.run_at_us is None else spec.run_at_us,
-            due_us=due if later else None,
-            created_us=now,
-            updated_us=now,
-            started_us=None,
-            finished_us=None,
-            exit_code=None,
-            reason=None,
-            worker=None,
-            stop=None,
-            cwd=spec.cwd if spec.cwd is not None else self._cwd(),
-            umask=spec.umask if spec.umask is not None else _umask(),
-            env=self._env(spec, config),
-            stdin=spec.stdin,
-            options=codec.options_text(spec.options),
-        )
-
-    def _cwd(self) -> str:
-        try:
-            return os.getcwd()
-        except FileNotFoundError:
-            raise InvalidInput("the working folder is gone", hint="cd somewhere else, or give --cwd") from None
-
-    def _env(self, spec: Spec, config: Config) -> int:
+    def origin(self, spec: Spec, config: Config) -> Origin:
+        """Where this job comes from: its environment is stored, inside the transaction, unless it is there already."""
         if spec.env is not None:
             variables = {os.fsencode(name): os.fsencode(value) for name, value in spec.env.items()}
         else:
             variables = envs.captured(os.environb, config.capture_env)
         body = envs.packed(variables)
-        return self.store.env_id(envs.digest(body), body)
+        return Origin(_cwd() if spec.cwd is None else spec.cwd, _umask(), self.store.env_id(envs.digest(body), body))
 
     # ------------------------------------------------------------ reading
 
@@ -295,21 +254,11 @@ if TYPE_CHECKING:
     Watch = Callable[[list[Job]], None]
 
 
-def as_work(work: str | Sequence[str] | Work) -> Work:
-    """Text is for the shell, a list is a program with its arguments."""
-    if isinstance(work, (Shell, Argv)):
-        return work
-    return Shell(codec.command_text(work)) if isinstance(work, str) else Argv(codec.words(list(work)))
-
-
-def command_of(work: Work) -> str:
-    return work.text if isinstance(work, Shell) else codec.quoted(work.words)
-
-
-def argv_of(work: Work) -> str | None:
-    from .jsontext import dumps
-
-    return dumps(list(work.words)) if isinstance(work, Argv) else None
+def _cwd() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise InvalidInput("the working folder is gone", hint="cd somewhere else, or give --cwd") from None
 
 
 def _umask() -> int:

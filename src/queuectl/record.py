@@ -28,9 +28,11 @@ class RecordType(type):
             body = "; ".join(f"self.{f} = {f}" for f in fields)
             scope: dict[str, Any] = {"_defaults": defaults}
             copies = "; ".join(f"copy.{f} = self.{f}" for f in fields)
-            exec(f"def __init__(self, {arguments}): {body}\ndef _copy_to(self, copy): {copies}", scope)
-            cls.__init__ = scope["__init__"]  # type: ignore[misc]
-            cls._copy_to = scope["_copy_to"]  # type: ignore[attr-defined]
+            values = "".join(f"self.{f}, " for f in fields)
+            made = f"def __init__(self, {arguments}): {body}\ndef _copy_to(self, copy): {copies}\ndef values(self): return ({values})"
+            exec(made, scope)
+            for method in ("__init__", "_copy_to", "values"):
+                setattr(cls, method, scope[method])
         return cls
 
 
@@ -40,6 +42,9 @@ class Record(metaclass=RecordType):
     if TYPE_CHECKING:
 
         def _copy_to(self, copy: Self) -> None: ...
+
+        def values(self) -> tuple[Any, ...]:
+            """The fields in their order."""
 
     def but(self, **changes: Any) -> Self:
         """The same record with some fields replaced."""
@@ -51,9 +56,6 @@ class Record(metaclass=RecordType):
 
     def picked(self, fields: tuple[str, ...]) -> list[Any]:
         return [getattr(self, field) for field in fields]
-
-    def values(self) -> tuple[Any, ...]:
-        return tuple([getattr(self, field) for field in type(self).fields])
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, Record) and other.values() == self.values()

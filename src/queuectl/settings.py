@@ -47,7 +47,9 @@ class ConfigFile:
                 found = jsontext.loads(file.read())
         except FileNotFoundError:
             return {}
-        except (InvalidInput, UnicodeDecodeError, OSError) as fault:
+        except InvalidInput as fault:
+            raise self._broken(fault.what + (f": {fault.why}" if fault.why else "")) from None
+        except (UnicodeDecodeError, OSError) as fault:
             raise self._broken(str(fault)) from None
         if not isinstance(found, dict):
             raise self._broken("it is not a JSON object")

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from .command import Command
+    from .command import Arguments, Command
 
 # word → (module, what it does). Words with a space are subcommands.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -69,29 +69,26 @@ PROGRAMS = ("fspl",)  # programs of their own, reachable as `queuectl NAME …`
 
 def entry() -> NoReturn:
     """The console script. Ends without the interpreter's tidying up, which takes as long as adding a job."""
-    code = main(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except OSError:
-        code = code or 1  # the reader of a pipe is gone; it wants no more
-    finally:
-        os._exit(code)
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _fill_closed()
+    os._exit(main(sys.argv[1:]))
 
 
 def main(argv: list[str]) -> int:
     """Run one command; returns its exit code. Errors are one line on stderr, never a traceback."""
     try:
-        return dispatch(argv)
+        code = dispatch(argv)
+        sys.stdout.flush()
+        return code
     except QueueError as fault:
         _complain(str(fault))
         return fault.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        _let_go_of_stdout()
-        return 141
+        return 141  # whoever read our output wants no more of it
     except OSError as fault:
-        _complain(f"{fault.filename or 'the system'}: {fault.strerror or fault}")
+        _complain(f"{fault.filename or 'cannot read or write'}: {fault.strerror or fault}")
         return 7 if fault.errno in (5, 28, 30, 122) else 1
     except (RecursionError, MemoryError) as fault:
         _complain(f"the input is too large ({type(fault).__name__})")
@@ -128,13 +125,13 @@ def load(name: str) -> Command:
 
 def run(name: str, argv: list[str]) -> int:
     command = load(name)
-    arguments = command.read(argv)
+    arguments: Arguments | int | None = command.read(argv)
     if arguments is None:
         from .help import read_or_explain
 
         arguments = read_or_explain(name, command, argv)
-        if isinstance(arguments, int):
-            return arguments
+    if isinstance(arguments, int):
+        return arguments
     try:
         return command.run(arguments)
     except UnicodeEncodeError as fault:
@@ -150,8 +147,11 @@ def _complain(line: str) -> None:
         pass  # nobody listens on stderr; the exit code still tells
 
 
-def _let_go_of_stdout() -> None:
-    """What is still buffered would meet the broken pipe again at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
+def _fill_closed() -> None:
+    """Started with a standard descriptor closed: the next file opened would take its place and be written into."""
+    while (null := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
     os.close(null)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))

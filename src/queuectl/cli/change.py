@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .. import jsontext
 from ..errors import InvalidInput
 from .command import JSON, SELECTION, Arguments, Command, Option
+from .list import print_ids
 from .open import selection, the_queue
-from .text import note, out
+from .text import note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +30,7 @@ def change(verb: Callable[[Queue, Query], list[Job]], done: str) -> Callable[[Ar
             else:
                 jobs = verb(queue, query)
                 note(f"{len(jobs)} job{'' if len(jobs) == 1 else 's'} {done}")
-        if arguments.json:
-            out(jsontext.dumps([job.id for job in jobs]) + "\n")
-        else:
-            out("".join([job.id + "\n" for job in jobs]))
+        print_ids(jobs, bool(arguments.json))
         return 0
 
     return run

@@ -19,7 +19,8 @@ def run(arguments: Arguments) -> int:
         jobs = queue.find(query)
         for job in jobs:
             if job.id in query.ids and not job.ended:
-                raise Conflict(f"job {job.id} cannot be removed", why=f"it is {job.state}", hint=f"'queuectl cancel {job.id}' first")
+                hint = f"'queuectl cancel {job.id}' first"
+                raise Conflict(f"job {job.id} cannot be removed", why=f"it is {job.state}", hint=hint)
         jobs = [job for job in jobs if job.ended]
         if not arguments.dry_run:
             jobs = queue.prune(query)

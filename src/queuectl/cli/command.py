@@ -97,6 +97,7 @@ class Command(Record):
 
 
 JSON = Option(("--json",), "print JSON")
+NAMES_ONLY = Option(("-q", "--quiet"), "names only")
 SELECTION = (
     Option(("--state",), "only jobs in this state", "STATE", many=True),
     Option(("--queue",), "only jobs of this queue", "QUEUE"),

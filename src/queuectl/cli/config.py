@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import jsontext
 from ..config import SETTINGS, setting_name
-from .command import JSON, Arguments, Command
+from .command import JSON, NAMES_ONLY, Arguments, Command
 from .open import the_queue
 from .text import out, table
 
@@ -31,6 +31,9 @@ def show(arguments: Arguments) -> int:
     if arguments.json:
         out(jsontext.dumps({name: getattr(config, name) for name in SETTINGS}) + "\n")
         return 0
+    if arguments.quiet:
+        out("".join([name + "\n" for name in SETTINGS]))
+        return 0
     rows = [(name, getattr(config, name), "set" if name in stored else "", about) for name, (_, about) in SETTINGS.items()]
     table(("SETTING", "VALUE", "", "MEANING"), rows)
     return 0
@@ -45,6 +48,6 @@ def unset(arguments: Arguments) -> int:
 COMMANDS = {
     "config set": Command(set_one, words="NAME VALUE", least=2, most=2, example="queuectl config set max-retries 5"),
     "config get": Command(get_one, options=(JSON,), words="NAME", least=1, most=1, example="queuectl config get backoff_base"),
-    "config list": Command(show, options=(JSON,), example="queuectl config list"),
+    "config list": Command(show, options=(JSON, NAMES_ONLY), example="queuectl config list"),
     "config unset": Command(unset, words="NAME", least=1, most=1, example="queuectl config unset max_retries"),
 }

@@ -35,14 +35,26 @@ def retry(arguments: Arguments) -> int:
             for word in arguments.words:
                 job = queue.get(word)
                 if job.stage != DEAD:
-                    raise Conflict(f"job {job.id} is not in the dead-letter queue", why=f"it is {job.state}", hint="'queuectl dlq list'")
+                    what = f"job {job.id} is not in the dead-letter queue"
+                    raise Conflict(what, why=f"it is {job.state}", hint="'queuectl dlq list' shows what is")
             jobs = queue.retry(Query(ids=tuple(arguments.words)))
-    out("".join([job.id + "\n" for job in jobs]))
+    listing.print_ids(jobs, bool(arguments.json))
     note(f"{len(jobs)} job{'' if len(jobs) == 1 else 's'} will run again")
     return 0
 
 
 COMMANDS = {
-    "dlq list": Command(show, options=(JSON, Option(("--queue",), "only jobs of this queue", "QUEUE")), example="queuectl dlq list"),
-    "dlq retry": Command(retry, options=(Option(("--all",), "all dead jobs"),), words="JOB", most=None, example="queuectl dlq retry 7"),
+    "dlq list": Command(
+        show,
+        options=(JSON, Option(("--queue",), "only jobs of this queue", "QUEUE")),
+        example="queuectl dlq list",
+    ),
+    "dlq retry": Command(
+        retry,
+        options=(Option(("--all",), "all dead jobs"), JSON),
+        words="JOB",
+        most=None,
+        example="queuectl dlq retry 7",
+        about="Pending again, with no attempts counted. JOB is an id. Prints the ids.",
+    ),
 }

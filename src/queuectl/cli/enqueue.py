@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from .. import codec
+from .. import codec, jsontext
 from ..errors import InvalidInput
 from ..model import Argv, Shell, Spec
-from .command import Arguments, Command, Option
-from .open import NO_WORKER, the_queue
+from .command import JSON, Arguments, Command, Option
+from .open import NO_WORKER, source, the_queue
 from .text import note, out
 
 TYPE_CHECKING = False
@@ -46,12 +46,14 @@ JOB_OPTIONS = (
 
 
 def run(arguments: Arguments) -> int:
-    if arguments.__getattr__("from"):
+    if getattr(arguments, "from"):
         return _add_pile(arguments)
+    if arguments.jsonl:
+        raise InvalidInput("--jsonl says what the lines of --from are", hint="give --from FILE too, or --job-file")
     with the_queue() as queue:
         job = queue.add(asked_spec(arguments, queue))
         heard = queue.heard
-        out(job.id + "\n")
+    out((jsontext.dumps(codec.job_object(job)) if arguments.json else job.id) + "\n")
     if not heard:
         note(NO_WORKER)
     return 0
@@ -76,7 +78,8 @@ def _spec(arguments: Arguments) -> Spec:
         hint = "give a JSON object, --command, --command-file, --job-file, or -- program arg …"
         raise InvalidInput("exactly one command is needed", why=why, hint=hint, field="command")
     if arguments.words and len(arguments.words) > 1:
-        raise InvalidInput("too many words", why=f"{len(arguments.words)} were given", hint="write -- before a program and its arguments")
+        why, hint = f"{len(arguments.words)} were given", "write -- before a program and its arguments"
+        raise InvalidInput("too many words", why=why, hint=hint)
     fields = {name: value for name in FIELDS if (value := getattr(arguments, name)) is not None}
     if arguments.job_file or arguments.words:
         return _from_json(_file_text(arguments.job_file) if arguments.job_file else arguments.words[0], fields)
@@ -93,11 +96,10 @@ def _work(arguments: Arguments) -> Work:
 
 def _from_json(text: str, fields: dict[str, Any]) -> Spec:
     """A JSON job; options on the command line win over nothing: what both give is refused."""
-    from .. import jsontext
-
     if text.lstrip()[:1] not in ("{", "[", '"', "") and "{" not in text:
         hint = f"write: queuectl enqueue --command {codec.quoted((text,))}"
-        raise InvalidInput("a job is a JSON object, or comes after --command or --", why=f"this is neither: {text[:60]!r}", hint=hint)
+        why = f"this is neither: {text[:60]!r}"
+        raise InvalidInput("a job is a JSON object, or comes after --command or --", why=why, hint=hint)
     value = jsontext.loads(text)
     if not isinstance(value, dict):
         return codec.spec_from_json(text)  # which says what is wrong
@@ -142,20 +144,17 @@ def _add_pile(arguments: Arguments) -> int:
         raise InvalidInput("--from brings its own commands", hint="leave out the other command, --id and --stdin")
     fields = {name: value for name in FIELDS if (value := getattr(arguments, name)) is not None}
     with the_queue() as queue:
-        pattern = codec.spec(Shell("-"), fields)
         if arguments.env or arguments.env_file:
-            pattern = pattern.but(env=_environment(arguments, queue))
-        n = queue.add_many(_specs(arguments, fields, pattern))
+            fields["env"] = _environment(arguments, queue)
+        n = queue.add_many(_pile(arguments, fields), **fields)
         out(f"{n}\n")
     if n and not queue.heard:
         note(NO_WORKER)
     return 0
 
 
-def _specs(arguments: Arguments, fields: dict[str, Any], pattern: Spec) -> Iterator[Spec]:
-    source = getattr(arguments, "from")
-    file = open(0 if source == "-" else source, "rb", closefd=source != "-")
-    with file:
+def _pile(arguments: Arguments, fields: dict[str, Any]) -> Iterator[Spec | Work]:
+    with source(getattr(arguments, "from")) as file:
         for number, line in enumerate(file, 1):
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
@@ -164,7 +163,7 @@ def _specs(arguments: Arguments, fields: dict[str, Any], pattern: Spec) -> Itera
                 if arguments.jsonl:
                     yield _from_json(text, fields)
                 else:
-                    yield pattern.but(work=Shell(codec.command_text(text)))
+                    yield Shell(codec.command_text(text))
             except UnicodeDecodeError:
                 raise InvalidInput(f"line {number} is not UTF-8", hint="nothing was added") from None
             except InvalidInput as fault:
@@ -179,6 +178,7 @@ COMMANDS = {
             Option(("--job-file",), "a file that holds the job as JSON", "FILE"),
             Option(("--from",), "add a command a line from this file (-: standard input), all or none", "FILE"),
             Option(("--jsonl",), "with --from: each line is a JSON job"),
+            JSON.but(help="print the job as JSON instead of its id"),
         ),
         words="JSON",
         most=None,

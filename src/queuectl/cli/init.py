@@ -7,7 +7,7 @@ import os
 from ..locate import DATABASE_NAME, Place, from_url
 from ..queue import Queue
 from .command import Arguments, Command
-from .text import out
+from .text import out, safe
 
 
 def run(arguments: Arguments) -> int:
@@ -15,7 +15,7 @@ def run(arguments: Arguments) -> int:
     place = from_url(chosen) if chosen else Place(os.path.join(os.getcwd(), DATABASE_NAME))
     existed = os.path.exists(place.database)
     Queue(place).close()
-    out(f"{'already there' if existed else 'made'}: {place.database}\n")
+    out(f"{'already there' if existed else 'made'}: {safe(place.database)}\n")
     return 0
 
 

@@ -27,7 +27,7 @@ def run(arguments: Arguments) -> int:
         jobs = queue.find(query.but(limit=limit))
         rest = queue.count(query) - len(jobs) if limit is not None and len(jobs) == limit else 0
         if arguments.quiet:
-            out("".join([job.id + "\n" for job in jobs]))
+            print_ids(jobs, as_json=False)
             return 0
         show(jobs)
         if rest > 0:
@@ -54,6 +54,10 @@ def _note(job: Job) -> str:
     if job.stage == "later":
         return f"until {codec.iso(job.due_us)}"
     return {"held": "held", "blocked": "waits for jobs"}.get(job.stage, "")
+
+
+def print_ids(jobs: list[Job], as_json: bool) -> None:
+    out(jsontext.dumps([job.id for job in jobs]) + "\n" if as_json else "".join([job.id + "\n" for job in jobs]))
 
 
 def print_array(objects: Iterable[object]) -> None:

@@ -8,7 +8,7 @@ from .. import bell, codec, output
 from ..errors import NotFound
 from .command import Arguments, Command, Option
 from .open import the_queue
-from .text import is_terminal, note, safe_body
+from .text import Cleaner, is_terminal, note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,27 +22,36 @@ LOOK_S = 0.05  # how often a log that is being written is looked at
 
 def run(arguments: Arguments) -> int:
     write = writer(bool(arguments.raw))
+    lines = None if arguments.tail is None else codec.whole(arguments.tail, "tail", 0, 10**9)
     with the_queue() as queue:
         job = queue.get(arguments.words[0])
         if arguments.follow:
             follow(queue, job, write)
             return 0
         attempts = chosen(queue, job, arguments.attempt)
-        path = output.log_path(queue.place.logs, job, ".err" if arguments.stderr else "")
-        if arguments.stderr and not os.path.exists(path):
-            raise NotFound(f"job {job.id} keeps no stderr of its own", hint="leave --stderr out: both are in one log")
+        if arguments.stderr:
+            show(_stderr_path(queue, job), 0, None, lines, write)
+            return 0
         for attempt in attempts:
             if len(attempts) > 1:
                 note(f"run {attempt.run}, started {codec.iso(attempt.started_us)}")
-            start, end = (0, None) if arguments.stderr else output.run_range(attempt)
-            if arguments.tail:
-                lines = codec.whole(arguments.tail, "tail", 0, 10**9)
-                start = output.tail_start(path, start, end or output.size(queue.place.logs, job), lines) if os.path.exists(path) else 0
-            for piece in output.read_range(path, start, end):
-                write(piece)
-            if arguments.stderr:
-                break
+            show(output.log_path(queue.place.logs, job), *output.run_range(attempt), lines, write)
     return 0
+
+
+def _stderr_path(queue: Queue, job: Job) -> str:
+    path = output.log_path(queue.place.logs, job, ".err")
+    if not os.path.exists(path):
+        raise NotFound(f"job {job.id} keeps no stderr of its own", hint="leave --stderr out: both are in one log")
+    return path
+
+
+def show(path: str, start: int, end: int | None, lines: int | None, write: Callable[[bytes], None]) -> None:
+    """A range of a log, or its last lines. A log that somebody removed is empty."""
+    if lines is not None and os.path.exists(path):
+        start = output.tail_start(path, start, os.path.getsize(path) if end is None else end, lines)
+    for piece in output.read_range(path, start, end):
+        write(piece)
 
 
 def chosen(queue: Queue, job: Job, wanted: str | None) -> list[Attempt]:
@@ -88,10 +97,10 @@ def _new_pieces(queue: Queue, job: Job, shown: dict[int, int]) -> Iterator[bytes
 
 def writer(raw: bool) -> Callable[[bytes], None]:
     """Where output goes: unbuffered, so that following shows each line at once."""
-    clean = is_terminal() and not raw
+    clean = Cleaner() if is_terminal() and not raw else None
 
     def write(piece: bytes) -> None:
-        view = memoryview(safe_body(piece) if clean else piece)
+        view = memoryview(clean(piece) if clean else piece)
         while view:
             view = view[os.write(1, view) :]
 

@@ -9,6 +9,8 @@ from ..queue import Queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from ..model import Query
     from .command import Arguments
 
@@ -22,6 +24,16 @@ def selection(arguments: Arguments) -> Query:
     from ..select import query
 
     return query(arguments.words, arguments.state or (), arguments.queue, arguments.label)
+
+
+def source(path: str) -> BinaryIO:
+    """A file to be read, `-` for standard input. Raises InvalidInput."""
+    from ..errors import InvalidInput
+
+    try:
+        return open(0 if path == "-" else path, "rb", closefd=path != "-")
+    except OSError as fault:
+        raise InvalidInput(f"cannot read {path}", why=fault.strerror or "") from None
 
 
 NO_WORKER = "no worker is running; start one with 'queuectl worker start'"

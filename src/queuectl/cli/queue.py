@@ -5,10 +5,10 @@ from __future__ import annotations
 from .. import bell, codec
 from ..errors import NotFound
 from ..store import stats
-from .command import JSON, Arguments, Command
+from .command import JSON, NAMES_ONLY, Arguments, Command
 from .list import print_array
 from .open import the_queue
-from .text import note, table
+from .text import note, out, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ def show(arguments: Arguments) -> int:
     found = [{"queue": n, "paused": bool(p), "parallel": limit, **counts.get(n, {})} for n, p, limit in rows]
     if arguments.json:
         print_array(found)
+        return 0
+    if arguments.quiet:
+        out("".join([f["queue"] + "\n" for f in found]))
         return 0
     shown = [(f["queue"], "paused" if f["paused"] else "", f["parallel"] or "", *[f.get(s, 0) for s in STATES]) for f in found]
     table(("QUEUE", "", "LIMIT", *[state.upper() for state in STATES]), shown)
@@ -54,8 +57,26 @@ def _limit(arguments: Arguments) -> int | None:
 
 
 COMMANDS = {
-    "queue list": Command(show, options=(JSON,), example="queuectl queue list"),
-    "queue pause": Command(_set("paused", lambda a: 1, "is paused; what runs goes on"), words="QUEUE", least=1, most=1, example="queuectl queue pause default"),
-    "queue resume": Command(_set("paused", lambda a: 0, "is served again"), words="QUEUE", least=1, most=1, example="queuectl queue resume default"),
-    "queue limit": Command(_set("parallel", _limit, "has its limit"), words="QUEUE N|none", least=2, most=2, example="queuectl queue limit downloads 2"),
+    "queue list": Command(show, options=(JSON, NAMES_ONLY), example="queuectl queue list"),
+    "queue pause": Command(
+        _set("paused", lambda a: 1, "is paused; what runs goes on"),
+        words="QUEUE",
+        least=1,
+        most=1,
+        example="queuectl queue pause default",
+    ),
+    "queue resume": Command(
+        _set("paused", lambda a: 0, "is served again"),
+        words="QUEUE",
+        least=1,
+        most=1,
+        example="queuectl queue resume default",
+    ),
+    "queue limit": Command(
+        _set("parallel", _limit, "has its limit"),
+        words="QUEUE N|none",
+        least=2,
+        most=2,
+        example="queuectl queue limit downloads 2",
+    ),
 }

@@ -31,7 +31,11 @@ def run(arguments: Arguments) -> int:
 COMMANDS = {
     "run": Command(
         run,
-        options=(*JOB_OPTIONS, Option(("--job-file",), "a file that holds the job as JSON", "FILE"), Option(("--raw",), "its output as it is, also to a terminal")),
+        options=(
+            *JOB_OPTIONS,
+            Option(("--job-file",), "a file that holds the job as JSON", "FILE"),
+            Option(("--raw",), "its output as it is, also to a terminal"),
+        ),
         words="JSON",
         most=None,
         takes_rest=True,

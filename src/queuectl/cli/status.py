@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .. import jsontext, trouble
-from ..errors import NotFound
 from ..model import STATES
 from ..store import stats
 from ..workers import living
@@ -19,11 +18,8 @@ if TYPE_CHECKING:
 
 
 def run(arguments: Arguments) -> int:
-    try:
-        with the_queue() as queue:
-            found = status(queue)
-    except NotFound:
-        found = {**dict.fromkeys(STATES, 0), "active_workers": 0}
+    with the_queue() as queue:
+        found = status(queue)
     if arguments.json:
         out(jsontext.dumps(found) + "\n")
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 
@@ -26,9 +27,24 @@ def safe(text: str) -> str:
     return text.translate(ESCAPES).encode("utf-8", "backslashreplace").decode()
 
 
-def safe_body(piece: bytes) -> bytes:
-    """Program output for a terminal: lines and tabs stay, what could act on the terminal is spelled out."""
-    return piece.decode("utf-8", "replace").replace("\r\n", "\n").translate(BODY_ESCAPES).encode()
+class Cleaner:
+    """Program output for a terminal: lines and tabs stay, what could act on the terminal is spelled out.
+
+    It comes in pieces, cut anywhere: the beginning of a character or of a line's end waits for its rest.
+
+    >>> clean = Cleaner()
+    >>> clean(b"\xc3") + clean(b"\xa9 \x1b[2J\r") + clean(b"\n")
+    b'\xc3\xa9 \\x1b[2J\n'
+    """
+
+    def __init__(self) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._held = ""
+
+    def __call__(self, piece: bytes) -> bytes:
+        text = self._held + self._decode(piece)
+        self._held = "\r" if text.endswith("\r") else ""
+        return text.removesuffix("\r").replace("\r\n", "\n").translate(BODY_ESCAPES).encode()
 
 
 def short(text: str, width: int) -> str:

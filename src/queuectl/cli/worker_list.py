@@ -9,6 +9,10 @@ from .list import print_array
 from .open import the_queue
 from .text import ago, out, table
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import WorkerRow
+
 
 def run(arguments: Arguments) -> int:
     with the_queue() as queue:
@@ -20,9 +24,13 @@ def run(arguments: Arguments) -> int:
         out("no worker is running\n")
         return 0
     now = clock.now_us()
-    rows = [(r.id, r.host, r.pid, f"{len(j)}/{r.slots}", r.queues or "all", ago((now - r.started_us) / 1e6), " ".join(j)) for r, j in found]
+    rows = [(r.id, r.host, r.pid, f"{len(j)}/{r.slots}", r.queues or "all", _since(r, now), " ".join(j)) for r, j in found]
     table(("WORKER", "HOST", "PID", "BUSY", "QUEUES", "SINCE", "JOBS"), rows)
     return 0
+
+
+def _since(row: WorkerRow, now_us: int) -> str:
+    return ago((now_us - row.started_us) / 1e6)
 
 
 COMMANDS = {"worker list": Command(run, options=(JSON,), example="queuectl worker list")}

@@ -31,9 +31,9 @@ def run(arguments: Arguments) -> int:
     flags = ",".join(["until-idle"] * bool(arguments.until_idle))
     slots, processes = (1, count) if apart else (count, 1)
     command = [place.database, str(slots), ",".join(queues), flags, str(processes)]
-    if arguments.background:
-        return _background(place, command, count)
-    os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *command])
+    if not arguments.background:
+        os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *command])
+    return _background(place, command, count)
 
 
 def _background(place: Place, command: list[str], count: int) -> int:
@@ -55,7 +55,8 @@ def _background(place: Place, command: list[str], count: int) -> int:
                 if os.waitpid(pid, os.WNOHANG)[0] or monotonic() > deadline:
                     raise StorageError("the worker did not start", why=f"its own words are in {log}", hint="read them")
                 ears.wait(0.02)
-    note(f"{count} worker{'s run' if count > 1 else ' runs'} in the background; 'queuectl worker stop' ends {'them' if count > 1 else 'it'}")
+    runs, it = ("workers run", "them") if count > 1 else ("worker runs", "it")
+    note(f"{count} {runs} in the background; 'queuectl worker stop' ends {it}")
     return 0
 
 
@@ -63,13 +64,14 @@ COMMANDS = {
     "worker start": Command(
         run,
         options=(
-            Option(("--count", "-c", "--count"), "how many jobs at once, default 1", "N"),
+            Option(("-c", "--count"), "how many jobs at once, default 1", "N"),
             Option(("--queue",), "serve only these queues", "QUEUE", many=True),
             Option(("--until-idle",), "end when nothing is left that would still run"),
             Option(("--background",), "return when the workers run"),
             Option(("--use-processes",), "one worker process for each job at once"),
         ),
         example="queuectl worker start --count 4",
-        about="Ctrl-C or SIGTERM: finish what runs, then end; a second time: end it now and put it back. A worker that dies is started again and takes its running jobs over.",
+        about="Ctrl-C or SIGTERM: finish what runs, then end; a second time: end it now and put it back. "
+        "A worker that dies is started again and takes its running jobs over.",
     )
 }

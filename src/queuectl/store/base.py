@@ -58,6 +58,9 @@ class Store:
     def checkpoint(self) -> None:
         raise NotImplementedError  # an engine's
 
+    def wal_bytes(self) -> int:
+        raise NotImplementedError  # an engine's
+
     def close(self) -> None:
         raise NotImplementedError  # an engine's
 

@@ -90,11 +90,14 @@ class SqliteStore(Store):
             except apsw.BusyError:
                 pass  # somebody else is at it
 
+    def wal_bytes(self) -> int:
+        return _size(self.path + "-wal")
+
     def close(self) -> None:
         """Close; the last to leave checkpoints, but a small log is left for the next: that is two flushes less
         for every `enqueue` while no worker runs."""
         with self.lock:
-            self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(_size(self.path + "-wal") < CHECKPOINT_BYTES))
+            self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(self.wal_bytes() < CHECKPOINT_BYTES))
             self._db.close()
 
     def _guarded(self) -> _Guard:
