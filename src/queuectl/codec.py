@@ -166,6 +166,10 @@ def environment(value: Any) -> dict[str, str]:
     for name, text in value.items():
         if not isinstance(name, str) or not isinstance(text, str) or not name or "=" in name or "\0" in name + text:
             raise InvalidInput(f"env {_short(name)} is not allowed", why="a name without '=' and a text are needed", field="env")
+        try:
+            (name + text).encode("utf-8", "surrogateescape")  # as `os.environ` holds bytes that are not UTF-8
+        except UnicodeEncodeError:
+            raise InvalidInput(f"env {_short(name)} is not valid UTF-8", field="env") from None
     return value
 
 
