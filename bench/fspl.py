@@ -67,12 +67,13 @@ def peak_mb(command: list[str]) -> float:
 
 
 def rounds(count: int, *measures: Callable[[], float]) -> list[list[float]]:
-    """Each measure `count` times, in turn, so that a noisy minute hits them alike; the first round only warms up."""
+    """Each measure `count` times, in turn, so that a noisy minute hits them alike; a first of many only warms up."""
     found: list[list[float]] = [[] for _ in measures]
-    for turn in range(count + 1):
+    warm_up = count > 2
+    for turn in range(count + warm_up):
         for values, measure in zip(found, measures, strict=True):
             value = measure()
-            if turn:
+            if turn or not warm_up:
                 values.append(value)
     return found
 
@@ -133,7 +134,7 @@ def processing(folder: Path, jobs: int) -> Row:
     def bare() -> float:
         return seconds(["sh", "-c", f"seq {jobs} | xargs -n1 env true"])
 
-    found = rounds(5, lambda: drained(OURS), bare, *([lambda: drained(PEER)] if PEER[0] else []))
+    found = rounds(4, lambda: drained(OURS), bare, *([lambda: drained(PEER)] if PEER[0] else []))
     return f"queue-process, {jobs} empty jobs", found[0], found[1], found[2] if PEER[0] else [], "s"
 
 

@@ -32,8 +32,7 @@ class Ahead:
         self._path = queue.job_path(job.name)
         self._fd = -1
         try:
-            self._fd = queue.open(job)
-            self._seen = os.fstat(self._fd)
+            self._fd, self._seen = queue.open(job)
             if self._seen.st_ctime_ns < time_ns() - _SETTLED_NS:
                 self.packet = read_header(self._fd, job)
         except (OSError, PacketError):

@@ -11,7 +11,6 @@ from queuectl.compat.fspl.faults import FsplError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
     from queuectl.compat.fspl.environment import Environment
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 def start(
     argv: list[bytes],
-    env: Environment | Mapping[bytes, bytes],
+    env: Environment,
     descriptors: list[tuple[int, int]],
     *,
     place: bytes = b"",

@@ -6,7 +6,7 @@ import errno
 import os
 
 from queuectl.compat.fspl import children
-from queuectl.compat.fspl.environment import Environment, inherited
+from queuectl.compat.fspl.environment import Surroundings, inherited
 from queuectl.compat.fspl.faults import ERROR, WARN, FsplError, log
 from queuectl.compat.fspl.info import variables
 from queuectl.packet import Command, Fail, Packet
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queuectl.compat.fspl.args import Arguments
+    from queuectl.compat.fspl.environment import Environment
     from queuectl.compat.fspl.keeper import Keeper
     from queuectl.compat.fspl.queuedir import Queue
 
@@ -35,7 +36,7 @@ class Receiver:
 
     def __init__(self, args: Arguments, queue: Queue | None = None) -> None:
         self._args = args
-        self._base = dict(sorted(inherited()))
+        self._base = Surroundings(inherited())
         self._place = children.located(args.command)
         self._prepared: tuple[Packet, Environment] | None = None
         self.queue = queue
@@ -59,7 +60,7 @@ class Receiver:
         if self._prepared is not None and self._prepared[0] is packet:
             return self._prepared[1]
         try:
-            return Environment(self._base, variables(packet, self.queue, name))
+            return self._base.with_added(variables(packet, self.queue, name))
         except FsplError as error:
             raise Unstartable(str(error)) from None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from queuectl.compat.fspl.children import kill_group, start, wait, wait_within
-from queuectl.compat.fspl.environment import Environment, inherited
+from queuectl.compat.fspl.environment import Surroundings, inherited
 
 _LINGER_S = 10
 
@@ -21,7 +21,7 @@ class Decoder:
     __slots__ = ("_pid", "_status", "output")
 
     def __init__(self, command: bytes, job: int) -> None:
-        env = Environment(dict(inherited()), ())
+        env = Surroundings(inherited()).with_added([])
         shell = os.environb.get(b"SHELL", b"/bin/sh")
         self.output, writer = os.pipe()
         self._status: int | None = None

@@ -53,13 +53,14 @@ def reader(fd: int) -> Callable[[int], bytes]:
     return lambda at_most: os.read(fd, at_most)
 
 
-def open_regular(path: bytes) -> int:
-    """Open a regular file to read; anything else is refused, and a FIFO without a writer does not block."""
+def open_regular(path: bytes) -> tuple[int, os.stat_result]:
+    """Open a regular file to read, and say what it is; anything else is refused, and a FIFO without a writer does not block."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    mode = os.fstat(fd).st_mode & 0o170000
+    found = os.fstat(fd)
+    mode = found.st_mode & 0o170000
     if mode == 0o100000:
         os.set_blocking(fd, True)  # the command gets this very descriptor
-        return fd
+        return fd, found
     os.close(fd)
     if mode == 0o040000:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

@@ -6,7 +6,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 _CARRIED = b"FSPL_SET_"
 
@@ -37,22 +37,13 @@ def captured() -> tuple[tuple[bytes, bytes], ...]:
 
 
 class Environment:
-    """A mapping as posix_spawn reads it, sorted by name, the last of doubles.
-
-    The name in a packet may hold `=`. What comes after it is passed as part of the value, which makes the same text
-    for the command; so two entries may have one name, and this is no dict.
-    """
+    """A mapping as posix_spawn reads it, sorted by name; two entries may have one name, so it is no dict."""
 
     __slots__ = ("_names", "_values")
 
-    def __init__(self, base: Mapping[bytes, bytes], added: Iterable[tuple[bytes, bytes]]) -> None:
-        texts = {**base, **dict(added)}
-        self._names = sorted(texts)
-        self._values = [texts[name] for name in self._names]
-        for at, name in enumerate(self._names):
-            if b"=" in name:
-                self._names[at], _, rest = name.partition(b"=")
-                self._values[at] = rest + b"=" + self._values[at]
+    def __init__(self, names: list[bytes], values: list[bytes]) -> None:
+        self._names = names
+        self._values = values
 
     def keys(self) -> list[bytes]:
         return self._names
@@ -65,3 +56,37 @@ class Environment:
 
     def __getitem__(self, name: bytes) -> bytes:
         return self._values[self._names.index(name)]
+
+
+class Surroundings:
+    """What every command sees; each packet puts its own on top, the last of doubles counts.
+
+    The places of the names are found once for all packets that bring the same names, which most of a queue do.
+    """
+
+    __slots__ = ("_added", "_base", "_names", "_odd", "_places", "_values")
+
+    def __init__(self, base: Iterable[tuple[bytes, bytes]]) -> None:
+        self._base = dict(base)
+        self._find([])
+
+    def with_added(self, pairs: list[tuple[bytes, bytes]]) -> Environment:
+        added = [name for name, _ in pairs]
+        if added != self._added:
+            self._find(added)
+        values = self._values.copy()
+        for place, (_, value) in zip(self._places, pairs, strict=True):
+            values[place] = value
+        for place, rest in self._odd:
+            values[place] = rest + values[place]
+        return Environment(self._names, values)
+
+    def _find(self, added: list[bytes]) -> None:
+        names = sorted({*self._base, *added})
+        place = {name: at for at, name in enumerate(names)}
+        self._added = added
+        self._places = [place[name] for name in added]
+        self._values = [self._base.get(name, b"") for name in names]
+        # A name in a packet may hold `=`; what follows it goes with the value, the command sees the same text.
+        self._odd = [(at, name.partition(b"=")[2] + b"=") for at, name in enumerate(names) if b"=" in name]
+        self._names = [name.partition(b"=")[0] for name in names]

@@ -84,7 +84,7 @@ def stdin_payload(args: Arguments) -> None:
 def queue_payload(args: Arguments) -> None:
     queue = Queue(args.queuedir)
     job = queue.find(args.job, args.decoder)
-    fd = queue.open(job)
+    fd, _ = queue.open(job)
     try:
         if args.decoder is None:
             read_header(fd, job)

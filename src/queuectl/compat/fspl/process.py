@@ -108,7 +108,7 @@ class _Run:
         fd = ahead.take() if ahead is not None else -1
         packet = ahead.packet if ahead is not None and fd >= 0 else None
         if fd < 0:
-            fd = self.queue.open(job)
+            fd, _ = self.queue.open(job)
         try:
             if self.args.decoder is not None:
                 return self._decoded(job, fd, self.args.decoder)

@@ -67,7 +67,7 @@ class Queue:
             raise FsplError(f"Job {number} not found in directory {quoted(self.path)}")
         return job
 
-    def open(self, job: Job) -> int:
+    def open(self, job: Job) -> tuple[int, os.stat_result]:
         return open_regular(self.job_path(job.name))
 
 
@@ -108,7 +108,7 @@ def _decoded_by(command: bytes) -> Callable[[bytes], tuple[Packet, bytes]]:
     from queuectl.compat.fspl.decoder import Decoder
 
     def read(path: bytes) -> tuple[Packet, bytes]:
-        fd = open_regular(path)
+        fd, _ = open_regular(path)
         try:
             with Decoder(command, fd) as decoder:
                 return decode(b"", reader(decoder.output))[0], b""
