@@ -10,8 +10,8 @@ from base64 import b64decode, b64encode
 from . import bell, clock, codec, payload
 from .bulk import BulkAdd
 from .errors import Conflict, InvalidInput
-from .newjob import new_job
 from .model import CANCELLED, COMPLETED, DEAD, HELD, LATER, READY, STATES, Argv, Job, Shell, Spec, state_of
+from .newjob import new_job
 from .record import Record
 
 TYPE_CHECKING = False

@@ -85,15 +85,17 @@ _queuectl() {{
     esac
 }}
 _queuectl_words() {{
-    local IFS=$'\\n'
     case $1 in
-        job) COMPREPLY=($(compgen -W "$(queuectl list -q 2>/dev/null; printf 'all\\nlast\\n')" -- "$cur")) ;;
-        queue) COMPREPLY=($(compgen -W "$(queuectl queue list -q 2>/dev/null)" -- "$cur")) ;;
-        setting) COMPREPLY=($(compgen -W "$(queuectl config list -q 2>/dev/null)" -- "$cur")) ;;
-        file) COMPREPLY=($(compgen -f -- "$cur")) ;;
-        folder) COMPREPLY=($(compgen -d -- "$cur")) ;;
-        *) IFS=' '; COMPREPLY=($(IFS=$'\\n '; compgen -W "$1" -- "$cur" | tr '\\n' ' ')) ;;
+        job) set -- "$(queuectl list -q 2>/dev/null) all last" ;;
+        queue) set -- "$(queuectl queue list -q 2>/dev/null)" ;;
+        setting) set -- "$(queuectl config list -q 2>/dev/null)" ;;
+        file | folder)
+            local IFS=$'\\n' what=-f
+            [[ $1 == folder ]] && what=-d
+            COMPREPLY=($(compgen $what -- "$cur"))
+            return ;;
     esac
+    COMPREPLY=($(compgen -W "$1" -- "$cur"))
 }}
 complete -F _queuectl queuectl
 """
@@ -102,7 +104,8 @@ complete -F _queuectl queuectl
 def bash() -> str:
     """One script of three tables: second words, values of options by (command, option), the rest by command."""
     chosen = {first: f'_queuectl_words "{" ".join(seconds)}"' for first, seconds in groups().items()}
-    branches = [f'{first}) ((COMP_CWORD == 2)) && {{ {words}; return; }}; name="$name ${{COMP_WORDS[2]}}" ;;' for first, words in chosen.items()]
+    deeper = 'name="$name ${COMP_WORDS[2]}"'
+    branches = [f"{first}) ((COMP_CWORD == 2)) && {{ {words}; return; }}; {deeper} ;;" for first, words in chosen.items()]
     values: dict[str, list[str]] = {}
     words = []
     for name, command in commands().items():
@@ -167,7 +170,8 @@ def fish() -> str:
 
 def _fish_option(where: str, option: Option) -> str:
     spelled = " ".join([f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}" for flag in option.flags])
-    takes = f" -r {_fish_value(kind(option.takes))}".rstrip() if option.takes else ""
+    alone = "-r" if kind(option.takes) == "file" else "-x"
+    takes = f" {alone} {_fish_value(kind(option.takes))}".rstrip() if option.takes else ""
     about = option.help.replace("\\", "\\\\").replace("'", "\\'")
     return f"complete -c queuectl -n '{where}' {spelled}{takes} -d '{about}'"
 

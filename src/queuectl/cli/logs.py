@@ -63,7 +63,7 @@ def chosen(queue: Queue, job: Job, wanted: str | None) -> list[Attempt]:
         if not attempts:
             raise NotFound(f"job {job.id} has no run {number}", hint=f"'queuectl show {job.id}' lists its runs")
     if not attempts:
-        note(f"job {job.id} has not run yet")
+        note(f"job {job.id} {'ran before it was imported' if job.attempts else 'has not run yet'}; it has written nothing here")
     return attempts
 
 

@@ -32,7 +32,7 @@ def run(arguments: Arguments) -> int:
     slots, processes = (1, count) if apart else (count, 1)
     command = [place.database, str(slots), ",".join(queues), flags, str(processes)]
     if not arguments.background:
-        os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *command])
+        os.execve(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *command], _environ())
     return _background(place, command, count)
 
 
@@ -44,7 +44,7 @@ def _background(place: Place, command: list[str], count: int) -> int:
     argv = [sys.executable, "-m", "queuectl.run.keeper", *command]
     with the_queue() as queue:
         before = {row.id for row in workers.living(queue.store)}
-        pid = os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions, setsid=True)
+        pid = os.posix_spawn(sys.executable, argv, _environ(), file_actions=actions, setsid=True)
         os.close(fd)
         deadline = monotonic() + START_S
         with queue.listener("done") as ears:
@@ -58,6 +58,16 @@ def _background(place: Place, command: list[str], count: int) -> int:
     runs, it = ("workers run", "them") if count > 1 else ("worker runs", "it")
     note(f"{count} {runs} in the background; 'queuectl worker stop' ends {it}")
     return 0
+
+
+def _environ() -> dict[str, str]:
+    """Ours; run from a checkout, where only our own path knows the package, with a path for the keeper's interpreter.
+    Jobs never see it: they have the environment of whoever added them."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    if os.path.basename(root) in ("site-packages", "dist-packages"):
+        return dict(os.environ)
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path}
 
 
 COMMANDS = {
