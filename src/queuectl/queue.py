@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from time import monotonic
 
-from . import bell, clock, codec, envs, lifecycle, output
+from . import bell, clock, codec, envs
 from .errors import Conflict, InvalidInput, NotFound, WaitTimeout
 from .model import Job, Query, Shell, Spec
 from .newjob import Origin, argv_of, as_work, command_of, new_job
 from .settings import ConfigFile
-from .store import find, open_store
+from .store import open_store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .model import Attempt, HistoryEntry, Work
     from .store.base import Store
 
+# lifecycle, output and store.find are imported where they are used: `enqueue` needs none of them, and pays for each.
 WAIT_POLL_S = 2.0  # behind the bell
 CHANGES_PER_TRANSACTION = 500
 
@@ -120,6 +121,8 @@ class Queue:
 
     def find(self, query: Query = Query()) -> list[Job]:
         """The jobs that a query means, newest first. Raises NotFound when an id that was named does not exist."""
+        from .store import find
+
         found = find.find(self.store, query)
         if query.ids and query.limit is None:
             missing = set(query.ids) - {job.id for job in found}
@@ -129,9 +132,13 @@ class Queue:
         return found
 
     def stream(self, query: Query = Query()) -> Iterator[Job]:
+        from .store import find
+
         return find.stream(self.store, query)
 
     def count(self, query: Query = Query()) -> int:
+        from .store import find
+
         return find.count(self.store, query)
 
     def attempts(self, job: Job) -> list[Attempt]:
@@ -146,6 +153,8 @@ class Queue:
 
     def logs(self, job_id: str | int, run: int | None = None) -> Iterator[bytes]:
         """What the job wrote, run after run (or one run alone), in pieces of bytes."""
+        from . import output
+
         job = self.get(job_id)
         for attempt in self.attempts(job):
             if run is None or attempt.run == run:
@@ -155,18 +164,26 @@ class Queue:
 
     def cancel(self, query: Query | str | int) -> list[Job]:
         """Cancel what waits; ask the worker to end what runs. Raises Conflict when a named job has ended."""
-        return self._change(query, lifecycle.Cancel())
+        from .lifecycle import Cancel
+
+        return self._change(query, Cancel())
 
     def hold(self, query: Query | str | int, note: str = "") -> list[Job]:
         """Keep waiting jobs from starting until they are released."""
-        return self._change(query, lifecycle.Hold(note))
+        from .lifecycle import Hold
+
+        return self._change(query, Hold(note))
 
     def release(self, query: Query | str | int) -> list[Job]:
-        return self._change(query, lifecycle.Release())
+        from .lifecycle import Release
+
+        return self._change(query, Release())
 
     def retry(self, query: Query | str | int) -> list[Job]:
         """Run dead and cancelled jobs again from the start, failed ones without waiting for their backoff."""
-        return self._change(query, lifecycle.Retry())
+        from .lifecycle import Retry
+
+        return self._change(query, Retry())
 
     def _change(self, query: Query | str | int, event: Event) -> list[Job]:
         """Apply one event to every job meant. A job named by its id must allow it; of a wider selection those that
@@ -205,6 +222,8 @@ class Queue:
         return pruned
 
     def _remove_files(self, job: Job) -> None:
+        from . import output
+
         output.remove_logs(self.place.logs, job)
         if job.stdin:
             from .payload import remove

@@ -10,7 +10,6 @@ import os
 from . import jsontext
 from .config import Config, checked, setting_name
 from .errors import InvalidInput, NotFound, StorageError
-from .files import exclusive, replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,5 +72,7 @@ class ConfigFile:
         self._change(lambda stored: {k: v for k, v in stored.items() if k != name})
 
     def _change(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        from .files import exclusive, replace_file
+
         with exclusive(self.path + ".lock"):
             replace_file(self.path, (jsontext.dumps(change(self.stored()), indent=2) + "\n").encode())

@@ -7,7 +7,6 @@ from __future__ import annotations
 from _thread import RLock
 
 from ..errors import Conflict
-from ..lifecycle import step
 from ..model import CLAIMED, READY, RUNNING, Attempt, HistoryEntry, Job, WorkerRow, state_of
 from . import sql
 from .sums import Sums
@@ -162,6 +161,8 @@ class Store:
         out when the run is no longer the same one (fenced): somebody else has the job now. An event that its state
         does not allow goes to `refused`, or raises Conflict.
         """
+        from ..lifecycle import step  # here: `enqueue` changes no job, and has no use for the table
+
         versions = self._versions([job for job, _ in pairs])
         changes: list[Change] = []
         for job, event in pairs:

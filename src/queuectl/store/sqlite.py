@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 
-import apsw
+from .light import apsw
 
-from .. import files
 from ..errors import NotFound, QueueError, StorageError, TryAgainLater
 from .base import Store
 
@@ -121,6 +120,8 @@ def _connect(path: str) -> apsw.Connection:
 def _create(place: Place) -> None:
     """Make the database under another name and link it into place whole: an empty or half-made one never stands there,
     so one that is found empty is damage and refused as such."""
+    from .. import files
+
     files.private_folders(place.folder) if place.personal else _check_folder(place)
     new = f"{place.database}.{os.getpid()}.new"
     try:
