@@ -1,0 +1,139 @@
+"""Openers for queues, workers and processes, shared by the tests of behaviour and of recovery.
+
+A second engine is one more row of `ENGINES`. Whatever is started carries a mark in its environment, and is ended by
+its pid when the test is over.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import queuectl
+from queuectl.model import Job
+
+ENGINES: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite://{folder}/queuectl.db"}
+PATIENCE_S = 20.0
+FAST = {"kill_grace": 0.3, "backoff_base": 0}  # retries at once
+
+
+def eventually(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    """Wait until something is so, and return it; the time is only a bound."""
+    end = time.monotonic() + patience_s
+    while not (found := true()):
+        assert time.monotonic() < end, "this never came true"
+        time.sleep(0.01)
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat[stat.rindex(b")") + 2 :][:1] not in (b"Z", b"X")
+
+
+def marked(*marks: bytes) -> list[int]:
+    """The living processes in whose environment one of these texts stands."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                environ = Path(f"/proc/{name}/environ").read_bytes()
+            except OSError:
+                continue
+            if any(mark in environ for mark in marks) and alive(int(name)):
+                found.append(int(name))
+    return found
+
+
+class Place:
+    """One queue of one test: opens it, starts workers on it, and ends whatever it has started."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+        self.queues: list[queuectl.Queue] = []
+        self.processes: list[subprocess.Popen[Any]] = []
+        self.mark = f"QUEUECTL_URL={url}\0".encode()
+        self.environ = {**os.environ, "QUEUECTL_URL": url}
+
+    def open(self, **settings: Any) -> queuectl.Queue:
+        queue = queuectl.open(self.url)
+        self.queues.append(queue)
+        for name, value in settings.items():
+            queue.settings.set(name, value)
+        return queue
+
+    def python(self, code: str, **more: Any) -> subprocess.Popen[Any]:
+        """A process of its own that runs this code."""
+        process = subprocess.Popen([sys.executable, "-c", code], env=self.environ, **more)
+        self.processes.append(process)
+        return process
+
+    def command(self, *words: str, timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
+        """A command of the command line, to its end."""
+        program = [sys.executable, "-m", "queuectl", *words]
+        return subprocess.run(program, env=self.environ, capture_output=True, text=True, timeout=timeout_s)
+
+    def worker(self, *words: str) -> subprocess.Popen[Any]:
+        """A keeper and its worker in the background; returns when the worker runs."""
+        queue = self.queues[0] if self.queues else self.open()
+        before = {row.id for row in queue.store.workers()}
+        program = [sys.executable, "-m", "queuectl", "worker", "start", *words]
+        with open(self.folder / "worker.out", "ab") as log:
+            keeper = subprocess.Popen(program, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.processes.append(keeper)
+        eventually(lambda: {row.id for row in queue.store.workers()} - before or keeper.poll() is not None)
+        return keeper
+
+    def end(self) -> None:
+        marks = [self.mark]
+        for queue in self.queues:
+            try:
+                [(store_id,)] = queue.store.run("select value from meta where key = 'store_id'")
+                marks.append(f"QUEUECTL_RUN={store_id}:".encode())
+            except Exception:  # noqa: BLE001, S110 - a test may have closed or broken it
+                pass
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+        while found := marked(*marks):
+            for pid in found:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.005)
+        for process in self.processes:
+            process.wait(PATIENCE_S)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream:
+                    stream.close()
+        for queue in self.queues:
+            queue.close()
+
+
+def work(queue: queuectl.Queue, slots: int = 2, **more: Any) -> None:
+    """Run a worker in this process until nothing is left."""
+    queuectl.Worker(queue, slots=slots, **more).run(until_idle=True)
+
+
+def written(queue: queuectl.Queue, job: Job | str | int, run: int | None = None) -> bytes:
+    return b"".join(queue.logs(job.id if isinstance(job, Job) else job, run))
+
+
+def states(queue: queuectl.Queue) -> dict[str, str]:
+    return {job.id: job.state for job in queue.find()}
+
+
+def running(queue: queuectl.Queue, job: Job) -> bool:
+    return queue.get(job.id).state == "processing"
