@@ -13,8 +13,8 @@ from rich.text import Text
 def draw(headings: Sequence[str], rows: Sequence[Sequence[str]], styles: dict[str, str]) -> None:
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for heading in headings:
-        last = heading == headings[-1]
-        drawn.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
+        # Only the last column gives way on a narrow terminal: an id that is cut off is no use.
+        drawn.add_column(heading, no_wrap=heading is not headings[-1])
     for row in rows:
-        drawn.add_row(*[Text(cell, style=styles.get(cell, "")) for cell in row])
+        drawn.add_row(*[Text(cell, style=styles.get(cell, ""), no_wrap=True, overflow="ellipsis") for cell in row])
     Console(highlight=False).print(drawn)
