@@ -55,8 +55,15 @@ class Keeper:
         for _ in range(int(self.arguments[4])):
             self.start_worker()
         self.watch()
-        os.unlink(self.journal)
+        if not self.somebody_will_ask():
+            os.unlink(self.journal)
         return self.code
+
+    def somebody_will_ask(self) -> bool:
+        """A worker that left jobs running has not been taken over yet: who does that must learn here how they ended."""
+        folder = os.path.dirname(self.journal)
+        left = [name for name in os.listdir(folder) if name.startswith("worker-") and name.endswith(".journal")]
+        return os.fstat(self.fd).st_size > 0 and any(os.path.getsize(os.path.join(folder, name)) for name in left)
 
     def forward(self, number: int, frame: FrameType | None) -> None:
         """Pass a signal on to the workers, once; they have process groups of their own so that Ctrl-C comes this way."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from time import time
 
 from .. import bulk, clock
 from ..lifecycle import Finished, GivenBack, Interrupted
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .worker import Worker
 
 SEARCH_S = 0.05
+BOOK_KEPT_S = 86400.0
 
 
 class Machine(Record):
@@ -100,6 +102,24 @@ def sweep(worker: Worker) -> None:
         finally:
             os.close(fd)
         _unlink(path)
+    _forget_books(worker.queue.place.run)
+
+
+def _forget_books(folder: str) -> None:
+    """Remove what keepers that are gone have left for whoever takes over, once everybody has had a day to read it."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if name.startswith("keeper-") and name.endswith(".journal") and time() - _mtime(path) > BOOK_KEPT_S:
+            pid, start = name.removesuffix(".journal").split("-")[1:]
+            if not clock.is_alive(int(pid), int(start)):
+                _unlink(path)
+
+
+def _mtime(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except FileNotFoundError:
+        return time()  # another worker removed it
 
 
 def _lock(path: str) -> int | None:
