@@ -101,7 +101,7 @@ class Place:
             try:
                 [(store_id,)] = queue.store.run("select value from meta where key = 'store_id'")
                 marks.append(f"QUEUECTL_RUN={store_id}:".encode())
-            except Exception:  # noqa: BLE001, S110 - a test may have closed or broken it
+            except Exception:  # a test may have closed or broken it
                 pass
         for process in self.processes:
             if process.poll() is None:

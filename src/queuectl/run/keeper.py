@@ -106,7 +106,9 @@ class Keeper:
 
     def start_worker(self) -> None:
         command = [sys.executable, "-m", "queuectl.run.process", *self.arguments]
-        worker = os.posix_spawn(sys.executable, command, os.environ, setpgroup=0)
+        # Signals that come before the worker can act on them wait for it.
+        blocked = [signal.SIGTERM, signal.SIGINT]
+        worker = os.posix_spawn(sys.executable, command, os.environ, setpgroup=0, setsigmask=blocked)
         self.workers[worker] = monotonic()
         if self.stopping:
             os.kill(worker, signal.SIGTERM)

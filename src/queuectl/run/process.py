@@ -10,6 +10,7 @@ from .. import errors
 from ..locate import Place
 from ..queue import Queue
 from .keeper import RENEW, say
+from .surroundings import STOPPING
 from .worker import Worker
 
 
@@ -28,8 +29,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _mark_job_free() -> None:
-    """The keeper's ignored or blocked signals are not ours."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    """The keeper's blocked signals are not ours, but for those that wait until the worker is ready for them."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, STOPPING)
     os.environ.pop("QUEUECTL_RUN", None)  # started from inside a job, we are no part of its run
 
 

@@ -11,20 +11,21 @@ from __future__ import annotations
 import os
 import random
 import select
-import signal
 import sys
 from time import monotonic
 
-from .. import bell, clock, codec, output, payload, plan
+from .. import bell, clock, codec, output, payload, plan, trouble
 from ..config import Config
 from ..errors import QueueError
 from ..lifecycle import Finished, GivenBack, Started
 from ..model import CLAIMED, Job, Options, Outcome, WorkerRow
 from ..store.base import Queues
-from . import journal, recovery, spawn
+from . import holes, journal, pidfd, recovery, spawn
 from .committer import Committer, Report, Turn
 from .journal import Trace
+from .limits import limited
 from .running import Run, outcome_of
+from .surroundings import Surroundings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from ..lifecycle import Event
     from ..queue import Queue
 
-KEEPER_ANSWERS_S = 2.0
+KERNEL_ANSWERS_S = 0.2  # a keeper knows more than the kernel (usage), so it is waited for so long
+KEEPER_ANSWERS_S = 5.0
 SETTINGS_S = 0.2
 SYSTEM_PAUSE_S = 0.5  # after the system refused a process
 
@@ -65,6 +67,8 @@ class Worker:
         self._rung = True
         self._next_due_us: int | None = None
         self._next_tick = 0.0
+        self._next_look = 0.0
+        self._disk_is_low = False
         self._not_before = 0.0
         self._signals = 0
         self._stopping = ""
@@ -78,18 +82,21 @@ class Worker:
     def run(self, until_idle: bool = False) -> None:
         """Work until told to stop; with `until_idle`, until nothing is left that would still run."""
         self._until_idle = until_idle
-        self._open()
+        self._surroundings = Surroundings(self._signalled, own_process=bool(self.keeper_arguments))
         try:
-            while not self._finished():
-                self._tend()
-                self._start_ready()
-                self._hand_over()
-                self._wait()
+            self._open()
+            try:
+                while not self._finished():
+                    self._tend()
+                    self._start_ready()
+                    self._hand_over()
+                    self._wait()
+            finally:
+                self._close()
         finally:
-            self._close()
+            self._surroundings.give_back()
 
     def _open(self) -> None:
-        _close_on_exec()
         place = self.queue.place
         self._ears = self.queue.listener(bell.WORK)
         self.store_id = self.queue.store.run("select value from meta where key = 'store_id'")[0][0]
@@ -100,12 +107,11 @@ class Worker:
         self._committer = Committer(self.queue, self.id, self.queues)
         self._poll = select.epoll()
         self._books = recovery.KeeperBooks(place.run)
-        self._wake_fd, self._wake_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wake_fd = self._surroundings.wake_fd
         self._parent = os.pidfd_open(os.getppid()) if self.keeper_arguments else -1
         for fd in (self._ears.fd, self._committer.fd, self._wake_fd, self._parent):
             if fd >= 0:
                 self._poll.register(fd, select.EPOLLIN)
-        self._install_signals()
         self._say(f"worker {self.id} runs, {self.slots} slot{'s' if self.slots > 1 else ''}")
         self._recover()
 
@@ -127,15 +133,6 @@ class Worker:
     def _recover(self) -> None:
         recovery.sweep(self)
         self._next_tick = monotonic() + plan.TICK_S
-
-    def _install_signals(self) -> None:
-        try:
-            signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
-        except ValueError:
-            return  # not the main thread: whoever runs us there stops us through the store
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # an inherited "ignore" would throw exit statuses away
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._signalled)
 
     def _signalled(self, number: int, frame: Any) -> None:
         self._signals += 1
@@ -159,14 +156,8 @@ class Worker:
         self.journal.close(remove=clean)
         self._ears.close()
         self._poll.close()
-        try:
-            signal.set_wakeup_fd(-1)
-        except ValueError:
-            pass  # not the main thread, see above
         if self._parent >= 0:
             os.close(self._parent)
-        os.close(self._wake_fd)
-        os.close(self._wake_end)
         self.queue.store.checkpoint()
         self._say(f"worker {self.id} has stopped")
 
@@ -193,6 +184,8 @@ class Worker:
     def _moments(self) -> list[float]:
         """The moments the loop must be awake at, on the monotonic clock."""
         now, moments = monotonic(), [self._next_tick]
+        if self._runs:
+            moments.append(self._next_look)
         for run in self._runs.values():
             moment = run.next_moment
             if moment is not None:
@@ -211,12 +204,14 @@ class Worker:
         """Deadlines, trees that are being ended, jobs claimed in vain, the slow poll."""
         now = monotonic()
         for run in list(self._runs.values()):
-            if run.deadline is not None and now >= run.deadline and not run.stop_reason:
+            if run.deadline is not None and now >= run.deadline and not run.ending:
                 run.stop("timeout", self._grace(run))
             if run.asked_since is not None and not run.over:
                 self._ended(run)
-            elif run.stop_reason and run.tend():
+            elif run.ending and run.tend():
                 self._close_run(run)
+        if self._runs and now >= self._next_look:
+            self._bound_output(now)
         if self._ahead and now - self._ahead_since > plan.AHEAD_KEPT_S and len(self._runs) >= self.slots:
             self._give_back_ahead()
             self._pace = self._pace.but(run_s=plan.Pace().run_s)
@@ -226,7 +221,27 @@ class Worker:
             self._next_tick = now + plan.TICK_S
             self._rung = True
             recovery.sweep(self)
+            self._look_at_disk()
             self.queue.store.checkpoint()
+
+    def _look_at_disk(self) -> None:
+        low = trouble.disk_is_low(self.queue.place, self._config().min_free)
+        if low and not self._disk_is_low:
+            self._say(f"{low}; no new job starts")
+        self._disk_is_low = bool(low)
+
+    def _bound_output(self, now: float) -> None:
+        """Jobs that print without end: the middle of their log goes, or they do."""
+        self._next_look = now + holes.LOOK_S
+        config = self._config()
+        for run in self._runs.values():
+            limit = config.max_output if run.options.max_output is None else run.options.max_output
+            for path in output.log_paths(self.queue.place.logs, run.job, run.options.stderr_apart) if limit else ():
+                if holes.is_over(path, run.trace.log_start, limit):
+                    if config.output_over == "kill":
+                        run.stop("output limit", self._grace(run))
+                    else:
+                        holes.cut_middle(path, run.trace.log_start, limit)
 
     def _start_ready(self) -> None:
         if monotonic() < self._not_before:
@@ -259,7 +274,7 @@ class Worker:
         return self._untold if due else []
 
     def _claimable(self) -> tuple[int, int]:
-        if self._stopping or monotonic() < self._not_before:
+        if self._stopping or self._disk_is_low or monotonic() < self._not_before:
             return 0, 0
         return self.slots - len(self._runs), plan.ahead_wanted(self.slots, self._pace)
 
@@ -292,7 +307,7 @@ class Worker:
         try:
             err = output.open_log(self.queue.place.logs, job, now, ".err")[0] if options.stderr_apart else out
             trace = trace.but(log_start=log_start)
-            pid = spawn.start(self._launch(job, out, err))
+            pid = spawn.start(self._launch(job, options, out, err))
         except spawn.CannotStart as fault:
             os.write(out, f"queuectl: {fault.reason}\n".encode("utf-8", "backslashreplace"))
             failed = trace.but(status=fault.status << 8, ended_us=clock.now_us())
@@ -312,12 +327,12 @@ class Worker:
             if options.stderr_apart:
                 os.close(err)
 
-    def _launch(self, job: Job, out: int, err: int) -> spawn.Launch:
+    def _launch(self, job: Job, options: Options, out: int, err: int) -> spawn.Launch:
         env = self._envs.get(job.env or 0)
         if env is None:
             env = self._envs[job.env or 0] = spawn.environment(self.queue.environment(job))
         return spawn.Launch(
-            argv=spawn.argv_for(job),
+            argv=limited(spawn.argv_for(job), options),
             path=env.path,
             env=env.of(job, self.store_id),
             cwd=job.cwd or "/",
@@ -378,6 +393,7 @@ class Worker:
             return
         run.over = True
         self._unwatch(run)
+        run.settle_leftovers(self._grace(run))
         if run.tend():
             self._close_run(run)
 
@@ -389,16 +405,22 @@ class Worker:
             self.journal.ended(run.trace)
             return True
         if run.asked_since is None:
-            # Its descriptor stays ready: look again in a moment, not at once.
+            # Its descriptor stays ready, but the keeper or init may not have reaped it: look again in a moment.
             run.asked_since = monotonic()
-            self._unwatch(run)
+            self._poll.unregister(run.pidfd)
+            del self._by_fd[run.pidfd]
+        status = pidfd.exit_status(run.pidfd)
+        if status is not None and monotonic() - run.asked_since > KERNEL_ANSWERS_S:
+            run.trace = run.trace.but(status=status, ended_us=clock.now_us())
+            self.journal.ended(run.trace)
+            return True
         return monotonic() - run.asked_since > KEEPER_ANSWERS_S
 
     def _unwatch(self, run: Run) -> None:
-        if run.pidfd >= 0:
+        if run.pidfd in self._by_fd:
             self._poll.unregister(run.pidfd)
             del self._by_fd[run.pidfd]
-            run.close()
+        run.close()
 
     def _close_run(self, run: Run) -> None:
         del self._runs[run.key]
@@ -458,13 +480,3 @@ class Worker:
         if how == "now":
             for run in self._runs.values():
                 run.stop("stopped", self._grace(run))
-
-
-def _close_on_exec() -> None:
-    """Whatever descriptors this process was given stay with it: no job sees them."""
-    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
-        if int(name) > 2:
-            try:
-                os.set_inheritable(int(name), False)
-            except OSError:
-                pass  # the descriptor of the listing itself
