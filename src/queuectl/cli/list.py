@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import codec, jsontext
 from ..model import ENDED, Job
 from .command import JSON, SELECTION, Arguments, Command, Option
-from .open import selection, the_queue
+from .open import named, selection, the_queue
 from .text import STATE_STYLES, out, short, table
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ PAGE = 50
 def run(arguments: Arguments) -> int:
     limit = None if arguments.all else codec.whole(arguments.limit or str(PAGE), "limit", 1, 10**9)
     with the_queue() as queue:
-        query = selection(arguments)
+        query = named(queue, selection(arguments))
         if arguments.json:
             if arguments.limit:
                 query = query.but(limit=limit)

@@ -26,6 +26,13 @@ def selection(arguments: Arguments) -> Query:
     return query(arguments.words, arguments.state or (), arguments.queue, arguments.label)
 
 
+def named(queue: Queue, query: Query) -> Query:
+    """The query, once every id that it names exists; for commands that write as they read. Raises NotFound."""
+    if query.ids:
+        queue.find(query.but(limit=None))
+    return query
+
+
 def source(path: str) -> BinaryIO:
     """A file to be read, `-` for standard input. Raises InvalidInput."""
     from ..errors import InvalidInput

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import jsontext, tinydb, transfer
 from ..errors import InvalidInput
 from .command import SELECTION, Arguments, Command, Option
-from .open import NO_WORKER, selection, source, the_queue
+from .open import NO_WORKER, named, selection, source, the_queue
 from .text import note, out
 
 TYPE_CHECKING = False
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 def write(arguments: Arguments) -> int:
     with the_queue(create=False) as queue:
-        query = selection(arguments)
-        if query.ids:
-            queue.find(query)  # an id that does not exist is told before anything is written
+        query = named(queue, selection(arguments))
         for job in queue.stream(query.but(oldest_first=True)):
             out(jsontext.dumps(transfer.job_line(queue, job, bool(arguments.with_env))) + "\n")
     return 0
