@@ -158,8 +158,8 @@ class Store:
         """Decide and write changes of different jobs, inside a transaction; returns what was written.
 
         A job whose row moved since it was read is read again and decided again: no other recovery exists. It is left
-        out when the run is no longer the same one (fenced): somebody else has the job now. An event that its state
-        does not allow goes to `refused`, or raises Conflict.
+        out when it is gone, or when a worker speaks of a run that is no longer its own (fenced): somebody else has the
+        job now. An event that its state does not allow goes to `refused`, or raises Conflict.
         """
         from ..lifecycle import step  # here: `enqueue` changes no job, and has no use for the table
 
@@ -168,7 +168,7 @@ class Store:
         for job, event in pairs:
             if versions.get(job.number) != job.version:
                 fresh = self.job(job.number)
-                if fresh is None or fresh.run != job.run:
+                if fresh is None or (fresh.run != job.run and event.name in FENCED):
                     continue
                 job = fresh
             try:
