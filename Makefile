@@ -30,7 +30,7 @@ check: $(READY)  ## what CI runs: lint, types, layers, generated docs, doctests,
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 	$(PY) tools/make_docs.py --check
-	QUEUECTL_CHAOS=short $(PYTEST) $(ALL_MARKS) --doctest-modules src tests
+	QUEUECTL_CHAOS=short $(PYTEST) $(ALL_MARKS) --doctest-modules src demo/jobs.py bench/harness.py tests
 
 chaos: $(READY)  ## the long tests: kills, power cuts, fuzzing
 	QUEUECTL_CHAOS=long $(PYTEST) $(ALL_MARKS) -m chaos
