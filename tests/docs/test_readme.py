@@ -36,9 +36,13 @@ def steps() -> list[tuple[str, list[str]]]:
 def test_every_command_of_the_readme_does_what_it_shows(tmp_path: Path, shell_env: dict[str, str]) -> None:
     script = "exec 2>&1\n" + "".join(f"{command}\necho '{MARK} {number}'\n" for number, (command, _) in enumerate(steps()))
     try:
-        done = subprocess.run(["sh", "-c", script], env=shell_env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            ["sh", "-c", script], env=shell_env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
     finally:
-        subprocess.run(["queuectl", "worker", "stop", "--now"], env=shell_env, cwd=tmp_path, capture_output=True, timeout=30, check=False)
+        subprocess.run(
+            ["queuectl", "worker", "stop", "--now"], env=shell_env, cwd=tmp_path, capture_output=True, timeout=30, check=False
+        )
     parts = re.split(rf"{MARK} \d+\n", done.stdout)
     for (command, wanted), shown in zip(steps(), parts, strict=False):
         assert_same(command, wanted, shown.splitlines())
@@ -57,5 +61,7 @@ def assert_same(command: str, wanted: list[str], shown: list[str]) -> None:
 
 def test_the_python_example_of_the_readme_runs(tmp_path: Path, shell_env: dict[str, str]) -> None:
     [example] = [block for kind, block in BLOCKS if kind == "python"]
-    done = subprocess.run([sys.executable, "-c", example], env=shell_env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", example], env=shell_env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stdout == "from Python\n"
