@@ -28,7 +28,7 @@ def safe(text: str) -> str:
 
 
 class Cleaner:
-    """Program output for a terminal: lines and tabs stay, what could act on the terminal is spelled out.
+    r"""Program output for a terminal: lines and tabs stay, what could act on the terminal is spelled out.
 
     It comes in pieces, cut anywhere: the beginning of a character or of a line's end waits for its rest.
 
