@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from time import time_ns
+from time import CLOCK_BOOTTIME, clock_gettime_ns, time_ns
 
 
 def now_us() -> int:
     """Wall-clock microseconds since 1970."""
     return time_ns() // 1000
+
+
+def boot_offset_us() -> int:
+    """Wall clock less the clock that runs since boot, sleep included: it changes only when somebody sets the clock."""
+    return now_us() - clock_gettime_ns(CLOCK_BOOTTIME) // 1000
 
 
 def boot_id() -> str:

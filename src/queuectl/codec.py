@@ -140,12 +140,6 @@ def instant(value: Any, field: str = "run_at") -> int:
     return instant_us(value, field)
 
 
-def if_interrupted(value: Any) -> str:
-    if value not in ("rerun", "hold", "fail"):
-        raise InvalidInput(f"if_interrupted {_short(value)} is unknown", hint="rerun, hold or fail", field="if_interrupted")
-    return str(value)
-
-
 def exit_codes(value: Any) -> tuple[int, ...]:
     if isinstance(value, str):
         value = value.replace(",", " ").split()
@@ -173,6 +167,27 @@ def environment(value: Any) -> dict[str, str]:
     return value
 
 
+SIZES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+BYTES_MAX = 2**62
+
+
+def size_bytes(value: Any, field: str) -> int:
+    """Bytes: a whole number, or text such as `500M`, `2G` (powers of ten).
+
+    >>> size_bytes("500M", "memory"), size_bytes(4096, "memory")
+    (500000000, 4096)
+    """
+    if isinstance(value, str) and value[-1:].lower() in SIZES:
+        return whole(whole(value[:-1], field, 0, BYTES_MAX) * SIZES[value[-1].lower()], field, 0, BYTES_MAX)
+    return whole(value, field, 0, BYTES_MAX)
+
+
+def one_of(value: Any, field: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise InvalidInput(f"{field} {_short(value)} is unknown", hint=", ".join(choices[:-1]) + " or " + choices[-1], field=field)
+    return str(value)
+
+
 def _optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else check(value)
 
@@ -191,10 +206,16 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "cwd": ("cwd", _optional(lambda v: command_text(v, "cwd"))),
     "umask": ("umask", _optional(lambda v: whole(v, "umask", 0, 0o777))),
     "env": ("env", _optional(environment)),
-    "if_interrupted": ("if_interrupted", if_interrupted),
+    "if_interrupted": ("if_interrupted", lambda v: one_of(v, "if_interrupted", ("rerun", "hold", "fail"))),
     "no_retry": ("no_retry", exit_codes),
     "grace": ("grace_s", _optional(lambda v: seconds(v, "grace"))),
     "stderr_apart": ("stderr_apart", lambda v: truth(v, "stderr_apart")),
+    "leftovers": ("leftovers", lambda v: one_of(v, "leftovers", ("leave", "kill"))),
+    "memory": ("memory", _optional(lambda v: size_bytes(v, "memory"))),
+    "processes": ("processes", _optional(lambda v: whole(v, "processes", 1, 10**7))),
+    "cpu_time": ("cpu_time_s", _optional(lambda v: seconds(v, "cpu_time"))),
+    "nice": ("nice", _optional(lambda v: whole(v, "nice", -20, 19))),
+    "max_output": ("max_output", _optional(lambda v: size_bytes(v, "max_output"))),
 }
 NOT_FROM_OUTSIDE = ("state", "attempts", "created_at", "updated_at", "next_run_at", "started_at", "finished_at")
 

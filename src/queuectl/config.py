@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .codec import seconds, whole
+from .codec import seconds, size_bytes, whole
 from .errors import InvalidInput, NotFound
 from .record import Record
 from .schedule import Backoff
@@ -23,6 +23,9 @@ class Config(Record):
     job_timeout: float = 0  # seconds; 0: none
     kill_grace: float = 5  # seconds between TERM and KILL
     capture_env: str = "all"
+    max_output: int = 1_000_000_000  # bytes of one run's output; 0: no limit
+    output_over: str = "cut"  # when a run writes more: cut (keep head and tail) or kill
+    min_free: int = 100_000_000  # bytes; with less free space no new job starts
     keep_days: float = 0  # days that ended jobs are kept; 0: for ever
 
     @property
@@ -65,6 +68,9 @@ SETTINGS: dict[str, tuple[Callable[[Any, str], Any], str]] = {
     "job_timeout": (_plain_seconds, "seconds a run may take, 0: no limit"),
     "kill_grace": (_plain_seconds, "seconds between TERM and KILL"),
     "capture_env": (_one_of("all", "basic", "none"), "what of the submitter's environment a job gets"),
+    "max_output": (size_bytes, "bytes of output kept of a run, for example 500M; 0: no limit"),
+    "output_over": (_one_of("cut", "kill"), "when a run writes more: cut out the middle, or end the run"),
+    "min_free": (size_bytes, "bytes; with less free space on its disk no new job starts"),
     "keep_days": (lambda v, n: _number(v, n, 0, 36500), "days that ended jobs are kept, 0: for ever"),
 }
 

@@ -125,7 +125,7 @@ def finish(job: Job, event: Finished, now: int) -> tuple[Job, str]:
         reason=outcome.reason or None,
     )
     if outcome.succeeded:
-        return enter(closed, COMPLETED), ""
+        return enter(closed, COMPLETED), outcome.note
     if job.stop == "cancel":
         return enter(closed, CANCELLED, reason="cancelled"), ""
     return failed(closed, event, outcome.ended_us)
@@ -135,8 +135,9 @@ def failed(closed: Job, event: Finished | Interrupted, ended_us: int) -> tuple[J
     jitter = event.jitter if isinstance(event, Finished) else 0.0
     if closed.exit_code is not None and closed.exit_code in event.options.no_retry:
         return enter(closed, DEAD), f"exit status {closed.exit_code} is not retried"
+    said = event.outcome.note if isinstance(event, Finished) else ""
     if closed.attempts > closed.max_retries:
-        return enter(closed, DEAD), ""
+        return enter(closed, DEAD), said
     due = ended_us + round(event.backoff.delay_s(closed.attempts, jitter) * 1e6)
     return enter(closed, HELD if closed.stop == "hold" else LATER, due_us=due), ""
 

@@ -76,6 +76,12 @@ class Options(Record):
     no_retry: tuple[int, ...] = ()  # exit statuses that make the job dead at once
     grace_s: float | None = None  # between TERM and KILL
     stderr_apart: bool = False
+    leftovers: str = "leave"  # what a run leaves running when it ends by itself: leave | kill
+    memory: int | None = None  # bytes of address space of each process
+    processes: int | None = None  # of this user at once
+    cpu_time_s: float | None = None
+    nice: int | None = None
+    max_output: int | None = None  # bytes; None: the setting
 
 
 class Spec(Record):
@@ -156,6 +162,7 @@ class Outcome(Record):
     log_start: int = 0
     log_end: int = 0
     pid: int = 0
+    note: str = ""  # what else is worth a line in the history
 
     @property
     def succeeded(self) -> bool:

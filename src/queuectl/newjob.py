@@ -44,7 +44,7 @@ def new_job(spec: Spec, origin: Origin, config: Config, now: int) -> Job:
         timeout_s=spec.timeout_s,
         label=spec.label,
         key=spec.key,
-        run_at_us=due if spec.run_at_us is None else spec.run_at_us,
+        run_at_us=spec.run_at_us,
         due_us=due if later else None,
         created_us=now,
         updated_us=now,

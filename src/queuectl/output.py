@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from .model import Attempt, Job
 
 CHUNK = 65536
+BLOCK = 4096
 
 
 def log_path(folder: str, job: Job, stream: str = "") -> str:
     """The log of a job; `stream` is `.err` for jobs that keep stderr apart."""
     return os.path.join(folder, f"{job.id}{stream}.log")
+
+
+def log_paths(folder: str, job: Job, stderr_apart: bool) -> list[str]:
+    return [log_path(folder, job, stream) for stream in ("", ".err")[: 1 + stderr_apart]]
 
 
 def open_log(folder: str, job: Job, now_us: int, stream: str = "") -> tuple[int, int]:
@@ -52,7 +57,13 @@ def read_range(path: str, start: int, end: int | None) -> Iterator[bytes]:
     except FileNotFoundError:
         return
     try:
+        facts = os.fstat(fd)
+        sparse = facts.st_blocks * 512 < facts.st_size - BLOCK
         while end is None or start < end:
+            if sparse and (data := _next_data(fd, start, facts.st_size)) > start:
+                yield f"\n[queuectl: {data - start} bytes were cut out here]\n".encode()
+                start = data
+                continue
             piece = os.pread(fd, CHUNK if end is None else min(CHUNK, end - start), start)
             if not piece:
                 return
@@ -60,6 +71,16 @@ def read_range(path: str, start: int, end: int | None) -> Iterator[bytes]:
             start += len(piece)
     finally:
         os.close(fd)
+
+
+def _next_data(fd: int, start: int, size: int) -> int:
+    """Where the next bytes are that were not cut out (`run.holes`)."""
+    if start >= size:
+        return start
+    try:
+        return os.lseek(fd, start, os.SEEK_DATA)
+    except OSError:
+        return size  # nothing but a hole up to the end
 
 
 def tail_start(path: str, start: int, end: int, lines: int) -> int:

@@ -26,7 +26,8 @@ NUMBER_MAX = 10**15
 STDIN_BYTES_MAX = 64_000_000  # one line of an export holds it whole
 SPEC_KEYS = (
     *("id", "queue", "priority", "max_retries", "timeout", "key", "label", "cwd", "umask", "env"),
-    *("if_interrupted", "no_retry", "grace", "stderr_apart"),
+    *("if_interrupted", "no_retry", "grace", "stderr_apart", "leftovers"),
+    *("memory", "processes", "cpu_time", "nice", "max_output"),
 )
 TIME_KEYS = ("created_at", "updated_at", "run_at", "next_run_at", "started_at", "finished_at")
 FACT_KEYS = ("number", "state", "held", "attempts", "interruptions", "exit_code", "reason", "stdin")

@@ -8,18 +8,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .locate import Place
 
-FREE_SHARE_MIN, FREE_BYTES_MIN = 0.02, 200_000_000
+DISK_SHARE = 0.05  # of a small disk this much counts as room enough, whatever `min_free` says
 WAL_BYTES_MAX = 100_000_000
 
 
-def warnings(place: Place) -> list[str]:
-    return [line for line in (_disk(place), _wal(place)) if line]
+def warnings(place: Place, min_free: int) -> list[str]:
+    low = disk_is_low(place, min_free)
+    return [line for line in (f"{low}; no new job starts" if low else "", _wal(place)) if line]
 
 
-def _disk(place: Place) -> str:
+def disk_is_low(place: Place, min_free: int) -> str:
+    """In words, when the disk of the queue has less free space than the setting `min_free`; else empty."""
     facts = os.statvfs(place.folder)
     free = facts.f_bavail * facts.f_frsize
-    if free < min(FREE_BYTES_MIN, FREE_SHARE_MIN * facts.f_blocks * facts.f_frsize):
+    if free < min(min_free, DISK_SHARE * facts.f_blocks * facts.f_frsize):
         return f"the disk of {place.folder} is nearly full: {free // 1_000_000} MB are free"
     return ""
 

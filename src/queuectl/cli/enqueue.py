@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 # Options that are fields of the job model under the same name.
 FIELDS = (
     *("id", "queue", "priority", "max_retries", "delay", "run_at", "timeout", "key", "label"),
-    *("cwd", "if_interrupted", "no_retry", "grace"),
+    *("cwd", "if_interrupted", "no_retry", "grace", "leftovers"),
+    *("memory", "processes", "cpu_time", "nice", "max_output"),
 )
 JOB_OPTIONS = (
     Option(("--id",), "the job's id; left out: the next number", "ID"),
@@ -39,6 +40,12 @@ JOB_OPTIONS = (
     Option(("--if-interrupted",), "when a run was cut and nobody knows how it ended: rerun, hold or fail", "WHAT"),
     Option(("--no-retry",), "exit statuses that are not retried", "CODES"),
     Option(("--grace",), "time between TERM and KILL when it is ended", "TIME"),
+    Option(("--leftovers",), "processes that a run leaves behind: leave (and report) or kill", "WHAT"),
+    Option(("--memory",), "address space each of its processes may take, for example 2G", "SIZE"),
+    Option(("--processes",), "how many processes its user may have, as seen by the job", "N"),
+    Option(("--cpu-time",), "processor time each of its processes may use", "TIME"),
+    Option(("--nice",), "its niceness, -20 to 19", "N"),
+    Option(("--max-output",), "bytes kept of each run's output, for example 50M; 0: all", "SIZE"),
     Option(("--stdin",), "store standard input now and give it to the job"),
     Option(("--command",), "shell text", "TEXT"),
     Option(("--command-file",), "a file that holds the shell text", "FILE"),

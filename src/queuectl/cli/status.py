@@ -44,7 +44,7 @@ def status(queue: Queue) -> dict[str, Any]:
         "active_workers": sum(row.slots for row in workers),
         "worker_processes": len(workers),
         "paused": paused,
-        "warnings": trouble.warnings(queue.place),
+        "warnings": trouble.warnings(queue.place, queue.settings.read().min_free),
         "store": queue.place.database,
     }
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 RETRY_S_MIN, RETRY_S_MAX = 0.05, 2.0
 SAY_AGAIN_S = 30.0
+CLOCK_NOISE_US = 100_000
 
 
 class Turn(Record):
@@ -59,6 +60,8 @@ class Committer:
         self._queue = queue
         self._worker = worker
         self._queues = queues
+        self._boot_id = clock.boot_id()
+        self._offset_us: int | None = None
         self._turns: SimpleQueue[Turn | None] = SimpleQueue()
         self.reports: SimpleQueue[Report] = SimpleQueue()
         self.fd, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -103,6 +106,7 @@ class Committer:
         with store.transaction():
             store.apply_all(turn.events, now, actor, refused=_not_wanted)
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in turn.traces])
+            self._follow_clock()
             claimed = store.claim(self._worker, turn.free, turn.ahead, now, self._queues) if turn.free + turn.ahead else []
             stops = store.stops_asked(self._worker)
             stopping = store.run("select stopping from workers where id = ?", (self._worker,))
@@ -120,6 +124,15 @@ class Committer:
             left=self._left() if turn.count_left else 0,
             took_s=took,
         )
+
+    def _follow_clock(self) -> None:
+        """Before anything is called due: was the clock set since the last turn?"""
+        offset = clock.boot_offset_us()
+        if self._offset_us is None or abs(offset - self._offset_us) > CLOCK_NOISE_US:
+            self._offset_us = offset
+            step = self._queue.store.follow_clock(self._boot_id, offset)
+            if step:
+                print(f"queuectl: the clock was set by {step / 1e6:+.1f} s; delays keep their length", file=sys.stderr, flush=True)
 
     def _left(self) -> int:
         """Jobs of the served queues that will still run: ready, waiting for their time, or with another worker."""

@@ -7,7 +7,7 @@ database, so that it stays small and nothing of the queue can hurt it.
 
     waitid(any child, WNOWAIT) → was it the worker? start another : write its end to the journal → reap → wait
 
-It ends when the worker has ended in good order and no child is left. It renews itself by `exec` (children and the
+It ends with a worker that ended in good order, else when no child is left. It renews itself by `exec` (children and the
 subreaper mark outlive that) when the worker asks for it: an upgrade. If the keeper itself is killed, the worker turns
 into a keeper by the same `exec` and starts a worker that adopts.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PR_SET_CHILD_SUBREAPER = 36
 RENEW = 85  # the worker's exit status that asks for new code under running jobs
+LEFT = 86  # its exit status when it was told to leave them running
 HOPELESS = (2, 3, 4, 5, 7)  # a start that failed for a reason that another start would meet again
 GOOD_RUN_S = 5.0  # a worker that lived so long did not die of its start
 PAUSE_S_MAX = 10.0
@@ -46,6 +47,7 @@ class Keeper:
         self.pause = 0.0
         self.deaths = 0  # in a row, without a good run between
         self.stopping = False
+        self.jobs_left = False  # a worker ended otherwise than with all its jobs done
         self.code = 0
 
     def run(self) -> int:
@@ -72,8 +74,9 @@ class Keeper:
             os.kill(worker, signal.SIGTERM)  # not reaped yet, so the number is still its own
 
     def watch(self) -> None:
-        """Wait for children until none is left."""
-        while True:
+        """Wait for children until none is left, or no worker and none of its jobs: a process that a job has left
+        behind holds nobody up."""
+        while self.workers or self.jobs_left:
             try:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
             except ChildProcessError:
@@ -93,10 +96,11 @@ class Keeper:
             if not self.workers:
                 os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *self.arguments])
             return  # the last of them to end renews us all
-        self.code = code
+        self.code = 0 if code == LEFT else code
         lived = monotonic() - began > GOOD_RUN_S
         self.deaths = 0 if lived or code >= 128 else self.deaths + 1
-        if code == 0 or code in HOPELESS or self.deaths > DEATHS_MAX:
+        if code in (0, LEFT) or code in HOPELESS or self.deaths > DEATHS_MAX:
+            self.jobs_left = self.jobs_left or code != 0
             return
         self.pause = 0.0 if lived else min(PAUSE_S_MAX, self.pause * 2 or 0.05)
         then = f" in {self.pause:g} s" if self.pause > 1 else ""

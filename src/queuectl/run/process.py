@@ -9,7 +9,7 @@ import sys
 from .. import errors
 from ..locate import Place
 from ..queue import Queue
-from .keeper import RENEW, say
+from .keeper import LEFT, RENEW, say
 from .surroundings import STOPPING
 from .worker import Worker
 
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     except errors.QueueError as fault:
         say(str(fault))
         return fault.exit_code
-    return RENEW if worker.renew else 0
+    return RENEW if worker.renew else LEFT if worker.left else 0
 
 
 def _mark_job_free() -> None:

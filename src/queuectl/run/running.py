@@ -26,7 +26,9 @@ class Run:
         self.pidfd = -1
         self.began = monotonic()
         self.deadline = self.began + timeout_s if timeout_s else None
-        self.stop_reason = ""  # why it is being ended: timeout, cancelled, stopped
+        self.ending = False  # the ladder has begun
+        self.stop_reason = ""  # why: timeout, cancelled, stopped, output limit; empty for leftovers of a normal end
+        self.note = ""
         self.kill_at = 0.0
         self.over = False  # the leader has ended; the rest of a tree that is being ended may not have
         self.killed = False
@@ -41,28 +43,47 @@ class Run:
         """When something must be done about this run: its deadline, or the next look at a tree that is being ended."""
         if self.asked_since is not None and not self.over:
             return monotonic() + TREE_POLL_S
-        if self.stop_reason:
+        if self.ending:
             return monotonic() + TREE_POLL_S if self.over or self.killed else min(self.kill_at, monotonic() + 1.0)
         return self.deadline
 
     def stop(self, reason: str, grace_s: float) -> None:
         """Ask the whole tree to end; `tend` kills what has not after the grace."""
-        if self.stop_reason:
+        if self.ending:
             if grace_s == 0:
                 self.kill_at = monotonic()
             return
+        self.ending = True
         self.stop_reason = reason
         self.kill_at = monotonic() + grace_s
         self._signal(signal.SIGTERM)
 
     def tend(self) -> bool:
         """Climb the ladder; True when the leader has ended and nothing of the tree that was to end is left."""
-        if not self.stop_reason:
+        if not self.ending:
             return self.over
         if monotonic() >= self.kill_at:
             self.killed = True
             return self._signal(signal.SIGKILL) == 0 and self.over
-        return self.over and not spawn.members(self.trace.pid, self.trace.pid_start, self.cookie)
+        return self.over and not self.members()
+
+    def settle_leftovers(self, grace_s: float) -> None:
+        """The leader ended by itself: report what it left running, or end that too, as the job chose.
+
+        Most jobs leave nothing, which one system call tells for the process group; only a job that asked for its
+        leftovers to be ended pays for a search through all processes.
+        """
+        kill = self.options.leftovers == "kill"
+        if self.ending or not (kill or _group_lives(self.trace.pid)):
+            return
+        left = len(self.members())
+        if left:
+            self.note = f"{'ended' if kill else 'left'} {left} process{'es' if left > 1 else ''}{'' if kill else ' running'}"
+        if left and kill:
+            self.stop("", grace_s)
+
+    def members(self) -> list[int]:
+        return spawn.members(self.trace.pid, self.trace.pid_start, self.cookie)
 
     def _signal(self, number: int) -> int:
         return spawn.signal_tree(self.trace.pid, self.trace.pid_start, self.cookie, number)
@@ -88,7 +109,17 @@ class Run:
             self.pidfd = -1
 
     def outcome(self, log_end: int) -> Outcome:
-        return outcome_of(self.trace, self.stop_reason, log_end)
+        return outcome_of(self.trace, self.stop_reason, log_end).but(note=self.note)
+
+
+def _group_lives(leader: int) -> bool:
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # something of another user: it lives
+    return True
 
 
 def outcome_of(trace: Trace, reason: str, log_end: int) -> Outcome:

@@ -55,6 +55,7 @@ class Worker:
         self._names = queues
         self._say = say or (lambda line: None)
         self.keeper_arguments: list[str] = []  # what to become a keeper with, when the keeper dies
+        self.left = False  # ended with jobs still running
         self.renew = False  # ended in order to be started again with new code
         self._runs: dict[tuple[int, int], Run] = {}
         self._by_fd: dict[int, Run] = {}
@@ -142,6 +143,7 @@ class Worker:
         busy = self._runs or unwritten
         if self._stopping in ("leave", "restart"):
             self.renew = self._stopping == "restart"
+            self.left = bool(self._runs)
             return not unwritten
         if self._stopping:
             return not busy
@@ -233,15 +235,18 @@ class Worker:
     def _bound_output(self, now: float) -> None:
         """Jobs that print without end: the middle of their log goes, or they do."""
         self._next_look = now + holes.LOOK_S
-        config = self._config()
         for run in self._runs.values():
-            limit = config.max_output if run.options.max_output is None else run.options.max_output
-            for path in output.log_paths(self.queue.place.logs, run.job, run.options.stderr_apart) if limit else ():
-                if holes.is_over(path, run.trace.log_start, limit):
-                    if config.output_over == "kill":
-                        run.stop("output limit", self._grace(run))
-                    else:
-                        holes.cut_middle(path, run.trace.log_start, limit)
+            self._bound_run(run)
+
+    def _bound_run(self, run: Run) -> None:
+        config = self._config()
+        limit = config.max_output if run.options.max_output is None else run.options.max_output
+        for path in output.log_paths(self.queue.place.logs, run.job, run.options.stderr_apart) if limit else ():
+            if holes.is_over(path, run.trace.log_start, limit):
+                if config.output_over == "kill" and not run.over:
+                    run.stop("output limit", self._grace(run))
+                else:
+                    holes.cut_middle(path, run.trace.log_start, limit)
 
     def _start_ready(self) -> None:
         if monotonic() < self._not_before:
@@ -431,6 +436,7 @@ class Worker:
             why = "worker and keeper died, and nobody saw how it ended"
             self._events.append((run.job, recovery.interrupted(self, run.job, why)))
         else:
+            self._bound_run(run)
             self._record_end(run.job, run.outcome(self.log_size(run.job)), run.options)
 
     def _record_end(self, job: Job, outcome: Outcome, options: Options | None = None) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..locate import Place
     from ..model import Outcome
 
+CLOCK_STEP_US = 500_000
 PROMOTE_MAX = 1000  # due jobs made ready in one turn
 FENCED = frozenset(("start", "finish", "give back", "interrupt"))  # what only whoever has the run may say of it
 
@@ -275,6 +276,19 @@ class Store:
         for queue, state, lane in self.run(sql.PROMOTE_DUE, (now, PROMOTE_MAX)):
             self.sums.add(queue, state, "later", lane, -1)
             self.sums.add(queue, state, "ready", lane, +1)
+
+    def follow_clock(self, boot_id: str, offset_us: int) -> int:
+        """Move what waits for a span of time when the wall clock was set since the last look on this boot; inside a
+        transaction. Returns by how much, in microseconds; slow corrections of the clock are let be."""
+        known = self.run(sql.META, ("clock",))
+        boot, _, offset = str(known[0][0]).rpartition(":") if known else ("", "", "0")
+        step = offset_us - int(offset) if boot == boot_id else 0
+        if boot != boot_id or abs(step) >= CLOCK_STEP_US:
+            self.run(sql.PUT_META, ("clock", f"{boot_id}:{offset_us}"))
+        if abs(step) < CLOCK_STEP_US:
+            return 0
+        self.run(sql.SHIFT_DUE, (step,))
+        return step
 
     def next_due(self) -> int | None:
         """When the next waiting job becomes due, in microseconds since 1970."""

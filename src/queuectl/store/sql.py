@@ -55,6 +55,11 @@ where number in (
     and lane not in (select id from lanes where adder is not null)
   order by due_us limit ?)
 returning queue, state, lane"""
+# Delays and backoffs are spans of time, a run_at is a moment: only the first move when somebody sets the clock.
+SHIFT_DUE = """
+update jobs set due_us = due_us + ?, version = version + 1
+where due_us is not null and stage in ('later', 'held') and (run_at_us is null or due_us <> run_at_us)"""
+PUT_META = "insert into meta (key, value) values (?, ?) on conflict (key) do update set value = excluded.value"
 NEXT_DUE = "select min(due_us) from jobs where stage = 'later'"
 STOPS_ASKED = "select number, run, stop from jobs where worker = ? and stop is not null"
 
