@@ -1,6 +1,6 @@
 """The worker's journal: one line for each step of a run that the store does not know yet.
 
-    S job run                     about to start it
+    S job run time ticks          about to start it; ticks since boot: a process of this run began no earlier
     P job run pid start time …    it was started (pid and process start time name the process; then log offset)
     E job run status time cpu mem it ended with this wait status
 
@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 
 from .. import files
 from ..record import Record
 
 ROTATE_BYTES = 1_000_000
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Trace(Record):
@@ -27,7 +29,7 @@ class Trace(Record):
     job: int
     run: int
     pid: int = 0
-    pid_start: int = 0
+    pid_start: int = 0  # without a pid: the process, if there is one, began no earlier
     started_us: int = 0
     log_start: int = 0
     status: int | None = None
@@ -50,7 +52,8 @@ class Journal:
         self._live: dict[tuple[int, int], Trace] = {}
 
     def starting(self, job: int, run: int, now_us: int) -> None:
-        self._note(Trace(job, run, started_us=now_us), f"S {job} {run}\n")
+        trace = Trace(job, run, started_us=now_us, pid_start=boot_ticks())
+        self._note(trace, _starting_line(trace))
 
     def started(self, trace: Trace) -> None:
         self._note(trace, _started_line(trace))
@@ -100,6 +103,16 @@ def _open(path: str, flags: int = 0) -> int:
     return fd
 
 
+def boot_ticks() -> int:
+    """Now, in the unit of process start times; 0 where the system has no such clock."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return 0 if clock is None else int(time.clock_gettime_ns(clock) * TICKS_PER_S // 1_000_000_000)
+
+
+def _starting_line(t: Trace) -> str:
+    return f"S {t.job} {t.run} {t.started_us} {t.pid_start}\n"
+
+
 def _started_line(t: Trace) -> str:
     return f"P {t.job} {t.run} {t.pid} {t.pid_start} {t.started_us} {t.log_start}\n"
 
@@ -110,7 +123,7 @@ def _ended_line(t: Trace) -> str:
 
 def _lines(trace: Trace) -> str:
     if not trace.pid:
-        return f"S {trace.job} {trace.run}\n"
+        return _starting_line(trace)
     return _started_line(trace) + (_ended_line(trace) if trace.status is not None else "")
 
 
@@ -133,8 +146,8 @@ def _take(traces: dict[tuple[int, int], Trace], words: list[str]) -> None:
     except ValueError:
         return  # not a line of ours: a damaged disk; the run counts as one that nothing is known of
     known = traces.get((job, run), Trace(job, run))
-    if letter == "S":
-        traces[job, run] = known
+    if letter == "S" and len(numbers) == 2:
+        traces[job, run] = known.but(started_us=numbers[0], pid_start=numbers[1])
     elif letter == "P" and len(numbers) == 4:
         traces[job, run] = known.but(pid=numbers[0], pid_start=numbers[1], started_us=numbers[2], log_start=numbers[3])
     elif letter == "E" and len(numbers) == 4:

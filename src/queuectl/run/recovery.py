@@ -173,26 +173,20 @@ def take_over(worker: Worker, row: WorkerRow, traces: dict[tuple[int, int], Trac
         worker.took_over(row.id, len(adopted), decided)
 
 
-def _identified(worker: Worker, job: Job, trace: Trace | None, traces: dict[tuple[int, int], Trace], books: KeeperBooks) -> Trace | None:
+def _identified(
+    worker: Worker, job: Job, trace: Trace | None, traces: dict[tuple[int, int], Trace], books: KeeperBooks
+) -> Trace | None:
     """The trace with all that can be found out: the pid of a process whose `P` line is missing, the end a keeper saw."""
     if trace is None or trace.status is not None:
         return trace
     if not trace.pid:
         found = spawn.find(spawn.cookie_of(worker.store_id, job))
         if found is None:
-            found = books.nameless(_ticks(trace.started_us), {t.pid for t in traces.values()})
+            found = books.nameless(trace.pid_start, {t.pid for t in traces.values()})
         if found is None:
             return trace
         trace = trace.but(pid=found[0], pid_start=found[1])
     return books.complete(trace)
-
-
-def _ticks(at_us: int) -> int:
-    """A wall-clock moment as clock ticks since boot, a second early: the unit of process start times."""
-    from time import CLOCK_BOOTTIME, clock_gettime
-
-    ago = (clock.now_us() - at_us) / 1e6
-    return int((clock_gettime(CLOCK_BOOTTIME) - ago - 1) * os.sysconf("SC_CLK_TCK"))
 
 
 def _event_here(worker: Worker, job: Job, trace: Trace | None) -> Event | None:
