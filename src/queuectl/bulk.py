@@ -176,10 +176,14 @@ def take_out(store: Store, lane: int) -> None:
                 return
 
 
+def adder_lives(owner: str) -> bool:
+    """Whether the process that `adder` named still fills its lane."""
+    pid, start, boot = owner.split(":", 2)
+    return boot == clock.boot_id() and clock.is_alive(int(pid), int(start))
+
+
 def sweep(store: Store) -> None:
     """Take out what bulk adds have left whose process is gone."""
-    boot = clock.boot_id()
     for lane, owner in store.run("select id, adder from lanes where adder is not null"):
-        pid, start, owner_boot = owner.split(":", 2)
-        if owner_boot != boot or not clock.is_alive(int(pid), int(start)):
+        if not adder_lives(owner):
             take_out(store, lane)

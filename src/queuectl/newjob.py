@@ -9,6 +9,7 @@ from .record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from .config import Config
     from .model import Work
@@ -62,7 +63,7 @@ def new_job(spec: Spec, origin: Origin, config: Config, now: int) -> Job:
     )
 
 
-def work_columns(work: Work) -> dict[str, str | None]:
+def work_columns(work: Work) -> dict[str, Any]:
     """The columns that say what is run."""
     kind = "argv" if isinstance(work, Argv) else "shell"
     return {"kind": kind, "command": command_of(work), "argv": argv_of(work)}

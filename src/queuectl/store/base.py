@@ -184,7 +184,7 @@ class Store:
     def _versions(self, jobs: list[Job]) -> dict[int, int]:
         if not jobs:
             return {}
-        return dict(self.run(sql.VERSIONS.format(numbers=_numbers(jobs))))  # type: ignore[arg-type]
+        return dict(self.run(sql.VERSIONS.format(numbers=_numbers(jobs))))
 
     def _at_home(self, change: Change) -> Change:
         """A job that gets ready again stands in its queue's everyday lane."""

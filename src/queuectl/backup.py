@@ -1,0 +1,105 @@
+"""Copies of a store that are whole at any moment: made while everything runs, checked before they are trusted."""
+
+from __future__ import annotations
+
+import os
+
+from . import files, workers
+from .errors import Conflict, InvalidInput, NotFound, StorageError
+from .queue import Queue
+from .store.light import apsw
+from .store.sqlite import APPLICATION_ID, SCHEMA_VERSION, translated
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .locate import Place
+
+
+def back_up(queue: Queue, target: str) -> int:
+    """Write the store as it is at this moment into a new file (0600), on stable storage; returns its size in bytes."""
+    target = os.path.abspath(target)
+    if os.path.lexists(target):
+        raise Conflict(f"{target} exists already", hint="choose another name; a backup overwrites nothing")
+    new = f"{target}.{os.getpid()}.new"
+    try:
+        os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, files.FILE_MODE))
+        queue.store.run("vacuum into ?", (new,))
+        damage = check(new)
+        if damage:
+            raise StorageError(f"the backup of {queue.place.database} is damaged", why=damage, hint="run 'queuectl doctor'")
+        fd = os.open(new, os.O_RDONLY)
+        os.fsync(fd)
+        os.close(fd)
+        os.rename(new, target)
+    except OSError as fault:
+        raise StorageError(f"cannot write {target}", why=fault.strerror or "", hint="nothing was kept of it") from None
+    finally:
+        if os.path.lexists(new):
+            os.unlink(new)
+    return os.stat(target).st_size
+
+
+def check(path: str) -> str:
+    """What is wrong with a database file, in words; empty when it is a whole store of a version that we know."""
+    try:
+        db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            [(application,)] = db.execute("pragma application_id").fetchall()
+            [(version,)] = db.execute("pragma user_version").fetchall()
+            found = [text for (text,) in db.execute("pragma integrity_check(5)").fetchall() if text != "ok"]
+        finally:
+            db.close()
+    except apsw.Error as fault:
+        return str(translated(fault, path))
+    if application != APPLICATION_ID:
+        return "it is not a queuectl database"
+    if version > SCHEMA_VERSION:
+        return f"it was made by a newer queuectl (schema {version}, this program knows {SCHEMA_VERSION})"
+    return "; ".join(found)
+
+
+def restore(place: Place, source: str) -> str | None:
+    """Put a backup in the store's place. What was there is kept beside it; returns under which name.
+
+    Raises Conflict while workers live, StorageError when the backup is not whole.
+    """
+    if not os.path.isfile(source):
+        raise NotFound(f"there is no backup {source}")
+    damage = check(source)
+    if damage:
+        raise StorageError(f"{source} cannot be restored", why=damage, hint="take another backup")
+    if os.path.exists(place.database) and os.path.samefile(source, place.database):
+        raise InvalidInput("that is the store itself", hint="name a backup")
+    _refuse_living(place)
+    new = place.database + ".restored"
+    with open(source, "rb") as file:
+        files.replace_file(new, file.read())
+    kept = _set_aside(place.database)
+    os.rename(new, place.database)
+    with Queue(place) as queue:
+        # What was running then is not running now: those rows belong to workers that are gone.
+        queue.store.run("update workers set boot_id = 'restored'")
+    return kept
+
+
+def _refuse_living(place: Place) -> None:
+    try:
+        with Queue(place, create=False) as queue:
+            living = workers.living(queue.store)
+    except (NotFound, StorageError):
+        return  # what cannot be opened has no workers either: that is why it is being restored
+    if living:
+        raise Conflict(f"{len(living)} workers are running", hint="'queuectl worker stop' first")
+
+
+def _set_aside(database: str) -> str | None:
+    """Move the database with its log away; nothing is deleted."""
+    if not os.path.lexists(database):
+        return None
+    n = 1
+    while os.path.lexists(f"{database}.before-{n}"):
+        n += 1
+    for suffix in ("", "-wal", "-shm"):
+        if os.path.lexists(database + suffix):
+            os.rename(database + suffix, f"{database}.before-{n}{suffix}")
+    return f"{database}.before-{n}"

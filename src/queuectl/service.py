@@ -1,0 +1,98 @@
+"""The worker as a systemd user service: started at login or boot, jobs untouched when it is stopped or upgraded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+from . import files
+from .errors import NotFound, StorageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .doctor import Finding
+    from .locate import Place
+
+NAME = "queuectl.service"
+# systemd's defaults end every job with the worker (KillMode) and the worker for a job's greed (OOMPolicy).
+UNIT = """[Unit]
+Description=queuectl worker
+
+[Service]
+ExecStart={command}
+Environment=QUEUECTL_DB_PATH={database}
+KillMode=process
+KillSignal=SIGTERM
+OOMPolicy=continue
+Delegate=yes
+Restart=on-failure
+UMask=0077
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def unit_path() -> str:
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return os.path.join(home, "systemd", "user", NAME)
+
+
+def unit_text(place: Place, slots: int) -> str:
+    command = f"{sys.executable} -m queuectl worker start --count {slots}"
+    return UNIT.format(command=command.replace("%", "%%"), database=place.database.replace("%", "%%"))
+
+
+def install(place: Place, slots: int) -> list[str]:
+    """Write the unit and start it where systemd runs; returns what was done, in words."""
+    path = unit_path()
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    files.replace_file(path, unit_text(place, slots).encode())
+    done = [f"wrote {path}"]
+    if _systemctl("daemon-reload") is None:
+        return [*done, f"systemd does not run for this user: start it there with 'systemctl --user enable --now {NAME}'"]
+    fault = _systemctl("enable", "--now", NAME)
+    if fault:
+        raise StorageError(f"{NAME} could not be started", why=fault, hint=f"systemctl --user status {NAME}")
+    return [*done, "started, and enabled at login; 'loginctl enable-linger' starts it at boot"]
+
+
+def uninstall() -> list[str]:
+    path = unit_path()
+    if not os.path.exists(path):
+        raise NotFound(f"there is no unit {path}")
+    _systemctl("disable", "--now", NAME)
+    os.unlink(path)
+    _systemctl("daemon-reload")
+    return [f"removed {path}"]
+
+
+def _systemctl(*words: str) -> str | None:
+    """Run systemctl for this user: empty when it did, its words when it refused, None where there is no systemd."""
+    if not shutil.which("systemctl"):
+        return None
+    done = subprocess.run(["systemctl", "--user", *words], capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode and "connect to bus" in done.stderr.lower():
+        return None
+    return done.stderr.strip() if done.returncode else ""
+
+
+def examine() -> Iterator[Finding]:
+    """The unit, for `doctor`."""
+    from .doctor import FINE, WRONG, Finding
+
+    path = unit_path()
+    if not os.path.exists(path):
+        yield Finding("unit", FINE, "not installed")
+        return
+    with open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    for line in ("KillMode=process", "OOMPolicy=continue", "Delegate=yes"):
+        if line not in text:
+            yield Finding("unit", WRONG, f"{path} lacks {line}: stopping it would end running jobs", "'queuectl service install'")
+    state = _systemctl("is-active", NAME)
+    yield Finding("unit", FINE, f"{path}" + ("" if state is None else ", active" if not state else f", {state}"))
