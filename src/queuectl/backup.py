@@ -50,7 +50,8 @@ def check(path: str) -> str:
         finally:
             db.close()
     except apsw.Error as fault:
-        return str(translated(fault, path))
+        known = translated(fault, path)
+        return known.why or known.what
     if application != APPLICATION_ID:
         return "it is not a queuectl database"
     if version > SCHEMA_VERSION:

@@ -97,10 +97,12 @@ def _mounted(folder: str) -> str:
 
 
 def _space(place: Place) -> Finding:
-    low = trouble.disk_is_low(place, 100_000_000) if os.path.isdir(place.folder) else ""
+    if not os.path.isdir(place.folder):
+        return Finding("disk", FINE, f"{place.folder} is not there yet")
+    low = trouble.disk_is_low(place, 100_000_000)
     if low:
         return Finding("disk", WRONG, low, "free some space; 'queuectl clean --older 7d' removes old jobs")
-    return Finding("disk", FINE, f"{shutil.disk_usage(place.folder).free // 1_000_000} MB free" if os.path.isdir(place.folder) else "")
+    return Finding("disk", FINE, f"{shutil.disk_usage(place.folder).free // 1_000_000} MB free")
 
 
 def _sqlite() -> Finding:
@@ -137,7 +139,8 @@ def _workers(queue: Queue) -> Iterator[Finding]:
     for row in queue.store.workers():
         if row.id not in living:
             jobs = len(queue.store.jobs_of_worker(row.id))
-            yield Finding("worker", WARNING, f"worker {row.id} is dead and had {jobs} jobs", "the next worker takes them over: start one")
+            mend = "the next worker takes them over: start one"
+            yield Finding("worker", WARNING, f"worker {row.id} is dead and had {jobs} jobs", mend)
     waiting = stats.by_state(queue.store)["pending"]
     if not living and waiting:
         yield Finding("worker", WARNING, f"{waiting} jobs wait and no worker runs", "'queuectl worker start'")

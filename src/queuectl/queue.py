@@ -149,7 +149,10 @@ class Queue:
 
     def environment(self, job: Job) -> dict[bytes, bytes]:
         """The job's environment, secrets and all: for running it. What is shown goes through `envs.masked`."""
-        return {} if job.env is None else envs.unpacked(self.store.env_body(job.env))
+        return self.environment_of(job.env)
+
+    def environment_of(self, env: int | None) -> dict[bytes, bytes]:
+        return {} if env is None else envs.unpacked(self.store.env_body(env))
 
     def logs(self, job_id: str | int, run: int | None = None) -> Iterator[bytes]:
         """What the job wrote, run after run (or one run alone), in pieces of bytes."""

@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from . import bell, clock, codec, payload
 from .bulk import BulkAdd
 from .errors import Conflict, InvalidInput
-from .model import CANCELLED, COMPLETED, DEAD, HELD, LATER, READY, STATES, Argv, Job, Shell, Spec, state_of
+from .model import CANCELLED, COMPLETED, DEAD, HELD, LATER, READY, STATES, Argv, Job, Options, Shell, Spec, state_of
 from .newjob import new_job
 from .record import Record
 
@@ -24,11 +24,8 @@ if TYPE_CHECKING:
 
 NUMBER_MAX = 10**15
 STDIN_BYTES_MAX = 64_000_000  # one line of an export holds it whole
-SPEC_KEYS = (
-    *("id", "queue", "priority", "max_retries", "timeout", "key", "label", "cwd", "umask", "env"),
-    *("if_interrupted", "no_retry", "grace", "stderr_apart", "leftovers"),
-    *("memory", "processes", "cpu_time", "nice", "max_output"),
-)
+SPEC_KEYS = tuple([name for name in codec.FIELDS if name not in ("delay", "run_at")])
+OPTION_KEYS = {name: place for name, (place, _) in codec.FIELDS.items() if place in Options.fields}
 TIME_KEYS = ("created_at", "updated_at", "run_at", "next_run_at", "started_at", "finished_at")
 FACT_KEYS = ("number", "state", "held", "attempts", "interruptions", "exit_code", "reason", "stdin")
 SHOWN_KEYS = ("duration_seconds", "log_file", "waiting_for", "run")  # of `list --json`: they follow from the others
@@ -70,10 +67,8 @@ def job_line(queue: Queue, job: Job, with_env: bool = False) -> dict[str, Any]:
         **{key: getattr(job, key) for key in ("queue", "priority", "max_retries", "key", "label", "cwd", "umask")},
         "timeout": job.timeout_s,
         **{name: codec.iso_exact(at) for name, at in zip(TIME_KEYS, _times(job), strict=True)},
-        "if_interrupted": options.if_interrupted,
+        **{name: getattr(options, place) for name, place in OPTION_KEYS.items()},
         "no_retry": list(options.no_retry),
-        "grace": options.grace_s,
-        "stderr_apart": options.stderr_apart,
         "stdin": _stdin(queue, job),
     }
     if with_env:

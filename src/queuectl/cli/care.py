@@ -70,13 +70,16 @@ def service_status(arguments: Arguments) -> int:
     return 1 if any(f.level == doctor.WRONG for f in found) else 0
 
 
+COUNT = Option(("--count",), "jobs at once, default one for each processor", "N")
 COMMANDS = {
     "doctor": Command(doctor, options=(JSON,), example="queuectl doctor", about="Ends with 1 when something is wrong."),
-    "backup": Command(backup, words="FILE", least=1, most=1, example="queuectl backup monday.db", about="While everything runs."),
-    "restore": Command(restore, words="FILE", least=1, most=1, example="queuectl restore monday.db", about="What is there is kept beside it."),
-    "service install": Command(
-        install, options=(Option(("--count",), "jobs at once, default one for each processor", "N"),), example="queuectl service install --count 4"
+    "backup": Command(
+        backup, words="FILE", least=1, most=1, example="queuectl backup monday.db", about="While everything runs."
     ),
+    "restore": Command(
+        restore, words="FILE", least=1, most=1, example="queuectl restore monday.db", about="What is there is kept beside it."
+    ),
+    "service install": Command(install, options=(COUNT,), example="queuectl service install --count 4"),
     "service uninstall": Command(uninstall, example="queuectl service uninstall"),
     "service status": Command(service_status, example="queuectl service status"),
 }

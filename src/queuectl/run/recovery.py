@@ -209,20 +209,20 @@ def _event_elsewhere(worker: Worker, job: Job, trace: Trace | None) -> Event:
 
 
 def finished(worker: Worker, job: Job, trace: Trace) -> Finished:
-    options = worker.options_of(job)
-    outcome = outcome_of(trace, "cancelled" if job.stop == "cancel" else "", worker.log_size(job))
-    return Finished(outcome, options, worker.queue.settings.read().backoff)
+    options = worker.terms.options_of(job)
+    outcome = outcome_of(trace, "cancelled" if job.stop == "cancel" else "", worker.terms.log_size(job))
+    return Finished(outcome, options, worker.terms.config.backoff)
 
 
 def interrupted(worker: Worker, job: Job, why: str) -> Interrupted:
-    return Interrupted(why, worker.options_of(job), worker.queue.settings.read().backoff)
+    return Interrupted(why, worker.terms.options_of(job), worker.terms.config.backoff)
 
 
 def adopted_run(worker: Worker, job: Job, trace: Trace) -> Run:
     """A run of a worker that died, watched from now on; its time so far counts."""
     from time import CLOCK_BOOTTIME, clock_gettime
 
-    run = Run(job, trace, spawn.cookie_of(worker.store_id, job), worker.options_of(job), worker.timeout_of(job))
+    run = Run(job, trace, spawn.cookie_of(worker.store_id, job), worker.terms.options_of(job), worker.terms.timeout_of(job))
     run.child = False
     lived = clock_gettime(CLOCK_BOOTTIME) - trace.pid_start / os.sysconf("SC_CLK_TCK")
     run.began -= lived

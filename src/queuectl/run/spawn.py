@@ -11,6 +11,7 @@ import os
 import signal
 
 from .. import jsontext
+from ..clock import process_start as process_start
 from ..model import Job
 from ..record import Record
 from .libc import posix_spawn
@@ -26,11 +27,11 @@ NOT_EXECUTABLE, NOT_FOUND, CANNOT_START = 126, 127, 125
 # What a shell reads as more than a plain word, and the words it runs itself (or might) instead of a program. Shell text
 # without any of these means the same to execve, as make has known for long; a shell start is saved.
 SPECIAL = frozenset("|&;<>()$`\\\"'*?[]#~=%!{}\n\r\t^")
-BUILTINS = frozenset(  # noqa: SIM905 (a list of seventy words in quotes can be read by nobody)
+BUILTINS = frozenset(  # words as text: seventy of them in quotes can be read by nobody
     ". : [ alias bg bind break builtin caller case cd chdir command compgen complete continue declare dirs disown do done"
     " echo elif else enable esac eval exec exit export fc fg fi for function getopts hash help history if in jobs kill"
     " let local logout mapfile popd printf pushd pwd read readarray readonly return select set shift shopt source"
-    " suspend test then time times trap type typeset ulimit umask unalias unset until wait while".split()
+    " suspend test then time times trap type typeset ulimit umask unalias unset until wait while".split()  # noqa: SIM905
 )
 
 
@@ -41,6 +42,7 @@ class CannotStart(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.log = (0, 0)  # what of the job's log belongs to this run
 
 
 class Launch(Record):

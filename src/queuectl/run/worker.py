@@ -14,18 +14,17 @@ import select
 import sys
 from time import monotonic
 
-from .. import bell, clock, codec, output, payload, plan, trouble
-from ..config import Config
-from ..errors import QueueError
+from .. import bell, clock, codec, plan
 from ..lifecycle import Finished, GivenBack, Started
 from ..model import CLAIMED, Job, Options, Outcome, WorkerRow
 from ..store.base import Queues
 from . import holes, journal, pidfd, recovery, spawn
 from .committer import Committer, Report, Turn
 from .journal import Trace
-from .limits import limited
+from .launcher import Launcher
 from .running import Run, outcome_of
 from .surroundings import Surroundings
+from .terms import Terms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 KERNEL_ANSWERS_S = 0.2  # a keeper knows more than the kernel (usage), so it is waited for so long
 KEEPER_ANSWERS_S = 5.0
-SETTINGS_S = 0.2
 SYSTEM_PAUSE_S = 0.5  # after the system refused a process
 
 
@@ -47,7 +45,9 @@ class Worker:
     First SIGTERM or SIGINT: finish what runs, then return. Second: end what runs and put it back.
     """
 
-    def __init__(self, queue: Queue, slots: int = 1, queues: tuple[str, ...] = (), say: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, queue: Queue, slots: int = 1, queues: tuple[str, ...] = (), say: Callable[[str], None] | None = None
+    ) -> None:
         codec.whole(slots, "slots", 1, 10_000)
         self.queue = queue
         self.slots = slots
@@ -69,14 +69,11 @@ class Worker:
         self._next_due_us: int | None = None
         self._next_tick = 0.0
         self._next_look = 0.0
-        self._disk_is_low = False
         self._not_before = 0.0
         self._signals = 0
         self._stopping = ""
         self._idle = False
-        self._settings = Config()
-        self._settings_until = 0.0
-        self._envs: dict[int, spawn.Environment] = {}
+        self.terms = Terms(queue, self._say)
 
     # ------------------------------------------------------------ life
 
@@ -101,6 +98,7 @@ class Worker:
         place = self.queue.place
         self._ears = self.queue.listener(bell.WORK)
         self.store_id = self.queue.store.run("select value from meta where key = 'store_id'")[0][0]
+        self._launcher = Launcher(self.queue, self.store_id)
         with self.queue.store.transaction():
             # The journal and its lock are there before anybody can see the worker.
             self.id = self.queue.store.add_worker(self._row())
@@ -207,13 +205,15 @@ class Worker:
         now = monotonic()
         for run in list(self._runs.values()):
             if run.deadline is not None and now >= run.deadline and not run.ending:
-                run.stop("timeout", self._grace(run))
+                run.stop("timeout", self.terms.grace_of(run))
             if run.asked_since is not None and not run.over:
                 self._ended(run)
             elif run.ending and run.tend():
                 self._close_run(run)
         if self._runs and now >= self._next_look:
-            self._bound_output(now)
+            self._next_look = now + holes.LOOK_S
+            for run in self._runs.values():
+                self.terms.bound_output(run)
         if self._ahead and now - self._ahead_since > plan.AHEAD_KEPT_S and len(self._runs) >= self.slots:
             self._give_back_ahead()
             self._pace = self._pace.but(run_s=plan.Pace().run_s)
@@ -223,30 +223,8 @@ class Worker:
             self._next_tick = now + plan.TICK_S
             self._rung = True
             recovery.sweep(self)
-            self._look_at_disk()
+            self.terms.look_at_disk()
             self.queue.store.checkpoint()
-
-    def _look_at_disk(self) -> None:
-        low = trouble.disk_is_low(self.queue.place, self._config().min_free)
-        if low and not self._disk_is_low:
-            self._say(f"{low}; no new job starts")
-        self._disk_is_low = bool(low)
-
-    def _bound_output(self, now: float) -> None:
-        """Jobs that print without end: the middle of their log goes, or they do."""
-        self._next_look = now + holes.LOOK_S
-        for run in self._runs.values():
-            self._bound_run(run)
-
-    def _bound_run(self, run: Run) -> None:
-        config = self._config()
-        limit = config.max_output if run.options.max_output is None else run.options.max_output
-        for path in output.log_paths(self.queue.place.logs, run.job, run.options.stderr_apart) if limit else ():
-            if holes.is_over(path, run.trace.log_start, limit):
-                if config.output_over == "kill" and not run.over:
-                    run.stop("output limit", self._grace(run))
-                else:
-                    holes.cut_middle(path, run.trace.log_start, limit)
 
     def _start_ready(self) -> None:
         if monotonic() < self._not_before:
@@ -279,7 +257,7 @@ class Worker:
         return self._untold if due else []
 
     def _claimable(self) -> tuple[int, int]:
-        if self._stopping or self._disk_is_low or monotonic() < self._not_before:
+        if self._stopping or self.terms.disk_is_low or monotonic() < self._not_before:
             return 0, 0
         return self.slots - len(self._runs), plan.ahead_wanted(self.slots, self._pace)
 
@@ -305,54 +283,31 @@ class Worker:
 
     def _start(self, job: Job) -> None:
         now = clock.now_us()
-        options = self.options_of(job)
+        options = self.terms.options_of(job)
         self.journal.starting(job.number, job.run, now)
         trace = Trace(job.number, job.run, started_us=now)
-        out, log_start = output.open_log(self.queue.place.logs, job, now)
         try:
-            err = output.open_log(self.queue.place.logs, job, now, ".err")[0] if options.stderr_apart else out
-            trace = trace.but(log_start=log_start)
-            pid = spawn.start(self._launch(job, options, out, err))
+            trace = self._launcher.launch(job, options, trace)
         except spawn.CannotStart as fault:
-            os.write(out, f"queuectl: {fault.reason}\n".encode("utf-8", "backslashreplace"))
-            failed = trace.but(status=fault.status << 8, ended_us=clock.now_us())
-            self._record_end(job, outcome_of(failed, "", os.fstat(out).st_size).but(reason=fault.reason))
+            failed = trace.but(status=fault.status << 8, ended_us=clock.now_us(), log_start=fault.log[0])
+            self._record_end(job, outcome_of(failed, fault.reason, fault.log[1]), options)
         except OSError as fault:
             self._say(f"job {job.id} cannot be started now: {fault.strerror}")
             self._not_before = monotonic() + SYSTEM_PAUSE_S
-            self._events.append((job, GivenBack(f"the system refused a process: {fault.strerror}")))
+            self._events.append((job, GivenBack(f"the system refused: {fault.strerror}")))
         else:
-            trace = trace.but(pid=pid, pid_start=clock.process_start(pid))
             self.journal.started(trace)
-            run = Run(job, trace, spawn.cookie_of(self.store_id, job), options, self.timeout_of(job))
+            run = Run(job, trace, spawn.cookie_of(self.store_id, job), options, self.terms.timeout_of(job))
             self._untold.append(run)
             self._watch(run)
-        finally:
-            os.close(out)
-            if options.stderr_apart:
-                os.close(err)
-
-    def _launch(self, job: Job, options: Options, out: int, err: int) -> spawn.Launch:
-        env = self._envs.get(job.env or 0)
-        if env is None:
-            env = self._envs[job.env or 0] = spawn.environment(self.queue.environment(job))
-        return spawn.Launch(
-            argv=limited(spawn.argv_for(job), options),
-            path=env.path,
-            env=env.of(job, self.store_id),
-            cwd=job.cwd or "/",
-            umask=job.umask if job.umask is not None else 0o077,
-            stdin=payload.path_of(self.queue.place, job.stdin) if job.stdin else os.devnull,
-            stdout=out,
-            stderr=err,
-        )
 
     def _watch(self, run: Run) -> None:
         self._runs[run.key] = run
         try:
             run.pidfd = os.pidfd_open(run.trace.pid)
-        except ProcessLookupError:
-            return self._ended(run)  # adopted, and gone in this moment
+        except ProcessLookupError:  # adopted, and gone in this moment
+            self._ended(run)
+            return
         self._poll.register(run.pidfd, select.EPOLLIN)
         self._by_fd[run.pidfd] = run
 
@@ -366,26 +321,6 @@ class Worker:
         self._rung = True
         bell.ring(self.queue.place.run, bell.DONE)
 
-    def options_of(self, job: Job) -> Options:
-        return codec.options_from(job.options)
-
-    def timeout_of(self, job: Job) -> float:
-        return job.timeout_s if job.timeout_s is not None else self._config().job_timeout
-
-    def _config(self) -> Config:
-        """The settings, looked at again at most some times a second."""
-        now = monotonic()
-        if now >= self._settings_until:
-            try:
-                self._settings = self.queue.settings.read()
-            except QueueError as fault:
-                self._say(f"{fault}; the earlier settings stay in force")
-            self._settings_until = now + SETTINGS_S
-        return self._settings
-
-    def log_size(self, job: Job) -> int:
-        return output.size(self.queue.place.logs, job)
-
     def _ended(self, run: Run) -> None:
         """The leader has ended: journal first, then reap. A tree that is being ended may take longer."""
         if run.child:
@@ -398,7 +333,7 @@ class Worker:
             return
         run.over = True
         self._unwatch(run)
-        run.settle_leftovers(self._grace(run))
+        run.settle_leftovers(self.terms.grace_of(run))
         if run.tend():
             self._close_run(run)
 
@@ -436,25 +371,20 @@ class Worker:
             why = "worker and keeper died, and nobody saw how it ended"
             self._events.append((run.job, recovery.interrupted(self, run.job, why)))
         else:
-            self._bound_run(run)
-            self._record_end(run.job, run.outcome(self.log_size(run.job)), run.options)
+            self.terms.bound_output(run)
+            self._record_end(run.job, run.outcome(self.terms.log_size(run.job)), run.options)
 
-    def _record_end(self, job: Job, outcome: Outcome, options: Options | None = None) -> None:
-        options = options or self.options_of(job)
-        backoff = self._config().backoff
+    def _record_end(self, job: Job, outcome: Outcome, options: Options) -> None:
+        backoff = self.terms.config.backoff
         self._events.append((job, Finished(outcome, options, backoff, random.random() if backoff.jitter else 0.0)))
 
     # ------------------------------------------------------------ stopping
-
-    def _grace(self, run: Run) -> float:
-        given = run.options.grace_s
-        return self._config().kill_grace if given is None else given
 
     def _stop_one(self, number: int, run_number: int, what: str) -> None:
         run = self._runs.get((number, run_number))
         if run:
             if what == "cancel":
-                run.stop("cancelled", self._grace(run))
+                run.stop("cancelled", self.terms.grace_of(run))
             return
         for job in self._ahead:
             if (job.number, job.run) == (number, run_number):
@@ -485,4 +415,4 @@ class Worker:
         self._give_back_ahead()
         if how == "now":
             for run in self._runs.values():
-                run.stop("stopped", self._grace(run))
+                run.stop("stopped", self.terms.grace_of(run))

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 
-from .light import apsw
-
 from ..errors import NotFound, QueueError, StorageError, TryAgainLater
 from .base import Store
+from .light import apsw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,69 @@
+"""The terms a job runs under: what it asked for itself, else the settings in force now."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from .. import codec, output, trouble
+from ..config import Config
+from ..errors import QueueError
+from . import holes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..model import Job, Options
+    from ..queue import Queue
+    from .running import Run
+
+SETTINGS_S = 0.2  # the file is looked at again no more often
+
+
+class Terms:
+    def __init__(self, queue: Queue, say: Callable[[str], None]) -> None:
+        self._queue = queue
+        self._say = say
+        self._config = Config()
+        self._config_until = 0.0
+        self.disk_is_low = False
+
+    @property
+    def config(self) -> Config:
+        now = monotonic()
+        if now >= self._config_until:
+            try:
+                self._config = self._queue.settings.read()
+            except QueueError as fault:
+                self._say(f"{fault}; the earlier settings stay in force")
+            self._config_until = now + SETTINGS_S
+        return self._config
+
+    def options_of(self, job: Job) -> Options:
+        return codec.options_from(job.options)
+
+    def timeout_of(self, job: Job) -> float:
+        return self.config.job_timeout if job.timeout_s is None else job.timeout_s
+
+    def grace_of(self, run: Run) -> float:
+        return self.config.kill_grace if run.options.grace_s is None else run.options.grace_s
+
+    def log_size(self, job: Job) -> int:
+        return output.size(self._queue.place.logs, job)
+
+    def bound_output(self, run: Run) -> None:
+        """A run that prints without end: the middle of its log goes, or it does."""
+        limit = self.config.max_output if run.options.max_output is None else run.options.max_output
+        for path in output.log_paths(self._queue.place.logs, run.job, run.options.stderr_apart) if limit else ():
+            if not holes.is_over(path, run.trace.log_start, limit):
+                continue
+            if self.config.output_over == "kill" and not run.over:
+                run.stop("output limit", self.grace_of(run))
+            else:
+                holes.cut_middle(path, run.trace.log_start, limit)
+
+    def look_at_disk(self) -> None:
+        low = trouble.disk_is_low(self._queue.place, self.config.min_free)
+        if low and not self.disk_is_low:
+            self._say(f"{low}; no new job starts")
+        self.disk_is_low = bool(low)
