@@ -44,9 +44,8 @@ def check(path: str) -> str:
     try:
         db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
         try:
-            [(application,)] = db.execute("pragma application_id").fetchall()
-            [(version,)] = db.execute("pragma user_version").fetchall()
-            found = [text for (text,) in db.execute("pragma integrity_check(5)").fetchall() if text != "ok"]
+            application, version = (_number(db, name) for name in ("application_id", "user_version"))
+            found = [str(text) for (text,) in db.execute("pragma integrity_check(5)").fetchall() if text != "ok"]
         finally:
             db.close()
     except apsw.Error as fault:
@@ -57,6 +56,11 @@ def check(path: str) -> str:
     if version > SCHEMA_VERSION:
         return f"it was made by a newer queuectl (schema {version}, this program knows {SCHEMA_VERSION})"
     return "; ".join(found)
+
+
+def _number(db: apsw.Connection, pragma: str) -> int:
+    [(value,)] = db.execute(f"pragma {pragma}").fetchall()
+    return int(str(value))
 
 
 def restore(place: Place, source: str) -> str | None:

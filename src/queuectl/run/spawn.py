@@ -28,10 +28,7 @@ NOT_EXECUTABLE, NOT_FOUND, CANNOT_START = 126, 127, 125
 # without any of these means the same to execve, as make has known for long; a shell start is saved.
 SPECIAL = frozenset("|&;<>()$`\\\"'*?[]#~=%!{}\n\r\t^")
 BUILTINS = frozenset(  # words as text: seventy of them in quotes can be read by nobody
-    ". : [ alias bg bind break builtin caller case cd chdir command compgen complete continue declare dirs disown do done"
-    " echo elif else enable esac eval exec exit export fc fg fi for function getopts hash help history if in jobs kill"
-    " let local logout mapfile popd printf pushd pwd read readarray readonly return select set shift shopt source"
-    " suspend test then time times trap type typeset ulimit umask unalias unset until wait while".split()  # noqa: SIM905
+    [".", ":", "[", "alias", "bg", "bind", "break", "builtin", "caller", "case", "cd", "chdir", "command", "compgen", "complete", "continue", "declare", "dirs", "disown", "do", "done", "echo", "elif", "else", "enable", "esac", "eval", "exec", "exit", "export", "fc", "fg", "fi", "for", "function", "getopts", "hash", "help", "history", "if", "in", "jobs", "kill", "let", "local", "logout", "mapfile", "popd", "printf", "pushd", "pwd", "read", "readarray", "readonly", "return", "select", "set", "shift", "shopt", "source", "suspend", "test", "then", "time", "times", "trap", "type", "typeset", "ulimit", "umask", "unalias", "unset", "until", "wait", "while"]
 )
 
 
