@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from time import CLOCK_BOOTTIME, clock_gettime_ns, time_ns
+import time
+from time import clock_gettime_ns, time_ns
+
+CLOCK_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux alone has a clock that counts sleep
 
 
 def now_us() -> int:
@@ -33,33 +36,45 @@ def pid_namespace() -> int:
         return 0
 
 
+def boot_ticks() -> int:
+    """Now, in the unit of process start times: clock ticks since boot."""
+    return clock_gettime_ns(CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK") // 1_000_000_000
+
+
 def process_start(pid: int) -> int:
     """When the process began, in clock ticks since boot: with the pid it names one process. 0 when there is none."""
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
-    except OSError:
-        return 0
-    try:
-        stat = os.read(fd, 1024)
-    except OSError:
-        return 0
-    finally:
-        os.close(fd)
-    # The name, in parentheses, may hold anything, ")" too: count from the last one. Field 22 is the start time.
-    return int(stat[stat.rindex(b")") + 2 :].split(None, 20)[19])
+    fields = _stat(pid)
+    return int(fields[19]) if fields else 0
 
 
 def is_alive(pid: int, start: int) -> bool:
     """True while the very process that was recorded exists, zombies excepted."""
+    fields = _stat(pid)
+    if not fields and not os.path.isdir("/proc/self"):
+        return _answers(pid)
+    return bool(fields) and int(fields[19]) == start and fields[0] not in (b"Z", b"X")
+
+
+def _answers(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields after the name; empty when there is no such process. Raises OSError when the system cannot say (no
+    descriptor left, no memory): taken for "it is dead", that would start a second run beside the first."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        stat = os.read(fd, 1024)
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    fields = stat[stat.rindex(b")") + 2 :].split(None, 20)
-    return int(fields[19]) == start and fields[0] not in (b"Z", b"X")
+        try:
+            stat = os.read(fd, 1024)
+        finally:
+            os.close(fd)
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    # The name, in parentheses, may hold anything, ")" too: count from the last one. Field 22 is the start time.
+    return stat[stat.rindex(b")") + 2 :].split(None, 20)
