@@ -176,7 +176,7 @@ def test_a_program_argument_that_is_not_utf_8_is_refused(queue: Queuectl) -> Non
     assert done.rc == 2 and "UTF-8" in done.err
 
 
-@pytest.mark.parametrize("words", [["show", b"\xff"], ["list", b"\xff"], ["list", "--label", b"\xff"], ["list", "--queue", b"\xff"], [b"\xff"]])
+@pytest.mark.parametrize("words", [[b"\xff"], ["show", b"\xff"], ["list", b"\xff"], ["list", "--label", b"\xff"]])
 def test_no_command_stumbles_over_bytes_that_are_no_text(queue: Queuectl, words: list[str | bytes]) -> None:
     done = queue(*words)
     assert done.rc in (0, 2, 3) and "Traceback" not in done.err

@@ -259,7 +259,8 @@ def test_a_timeout_ends_the_whole_tree_keeps_the_output_and_counts_as_a_failure(
 
 
 def test_a_job_that_ignores_being_ended_is_killed_after_its_grace(queue: Queuectl) -> None:
-    queue.ok("enqueue", "--command", "trap '' TERM; sleep 60 & wait; sleep 60", "--timeout", "0.3", "--grace", "0.3", "--max-retries", "0")
+    limits = ["--timeout", "0.3", "--grace", "0.3", "--max-retries", "0"]
+    queue.ok("enqueue", "--command", "trap '' TERM; sleep 60 & wait; sleep 60", *limits)
     began = time.monotonic()
     queue.drain()
     assert queue.job("1")["reason"] == "timeout" and time.monotonic() - began < 15
