@@ -142,7 +142,9 @@ class Queue:
         return find.count(self.store, query)
 
     def attempts(self, job: Job) -> list[Attempt]:
-        return self.store.attempts(job.number)
+        from . import output
+
+        return output.with_ends(self.store.attempts(job.number))
 
     def history(self, job: Job) -> list[HistoryEntry]:
         return self.store.history(job.number)
