@@ -8,6 +8,7 @@ from time import monotonic
 
 from .. import codec, files, workers
 from ..errors import StorageError
+from ..run import start
 from .command import Arguments, Command, Option
 from .open import the_queue
 from .text import note
@@ -30,9 +31,9 @@ def run(arguments: Arguments) -> int:
         queue.settings.read()  # a broken file is told here, to whom it concerns
     flags = ",".join(["until-idle"] * bool(arguments.until_idle))
     slots, processes = (1, count) if apart else (count, 1)
-    command = [place.database, str(slots), ",".join(queues), flags, str(processes)]
+    command = start.keeper_command(place, slots, queues, flags, processes)
     if not arguments.background:
-        os.execve(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *command], _environ())
+        os.execve(sys.executable, command, start.environ())
     return _background(place, command, count)
 
 
@@ -41,10 +42,9 @@ def _background(place: Place, command: list[str], count: int) -> int:
     log = os.path.join(place.run, "worker.log")
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, files.FILE_MODE)
     actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, fd, 1), (os.POSIX_SPAWN_DUP2, fd, 2)]
-    argv = [sys.executable, "-m", "queuectl.run.keeper", *command]
     with the_queue() as queue:
         before = {row.id for row in workers.living(queue.store)}
-        pid = os.posix_spawn(sys.executable, argv, _environ(), file_actions=actions, setsid=True)
+        pid = os.posix_spawn(sys.executable, command, start.environ(), file_actions=actions, setsid=True)
         os.close(fd)
         deadline = monotonic() + START_S
         with queue.listener("done") as ears:
@@ -58,16 +58,6 @@ def _background(place: Place, command: list[str], count: int) -> int:
     runs, it = ("workers run", "them") if count > 1 else ("worker runs", "it")
     note(f"{count} {runs} in the background; 'queuectl worker stop' ends {it}")
     return 0
-
-
-def _environ() -> dict[str, str]:
-    """Ours; run from a checkout, where only our own path knows the package, with a path for the keeper's interpreter.
-    Jobs never see it: they have the environment of whoever added them."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    if os.path.basename(root) in ("site-packages", "dist-packages"):
-        return dict(os.environ)
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path}
 
 
 COMMANDS = {

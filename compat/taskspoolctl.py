@@ -1,0 +1,10 @@
+"""`python3 taskspoolctl.py` is `queuectl taskspoolctl` of this checkout, installed or not."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from queuectl.compat.taskspoolctl import entry
+
+entry()

@@ -1,0 +1,1 @@
+"""Doors: ways into the queue other than its command line. A door translates and waits; it decides nothing about jobs."""
