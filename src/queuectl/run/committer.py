@@ -17,6 +17,7 @@ from .. import bell, clock
 from ..errors import StorageError, TryAgainLater
 from ..record import Record
 from ..store import sql
+from . import system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Committer:
         self._offset_us: int | None = None
         self._turns: SimpleQueue[Turn | None] = SimpleQueue()
         self.reports: SimpleQueue[Report] = SimpleQueue()
-        self.fd, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.fd, self._wake = system.pipe()
         self._thread = Thread(target=self._serve, name="committer", daemon=True)
         self._thread.start()
 

@@ -220,11 +220,9 @@ def interrupted(worker: Worker, job: Job, why: str) -> Interrupted:
 
 def adopted_run(worker: Worker, job: Job, trace: Trace) -> Run:
     """A run of a worker that died, watched from now on; its time so far counts."""
-    from time import CLOCK_BOOTTIME, clock_gettime
-
     run = Run(job, trace, spawn.cookie_of(worker.store_id, job), worker.terms.options_of(job), worker.terms.timeout_of(job))
     run.child = False
-    lived = clock_gettime(CLOCK_BOOTTIME) - trace.pid_start / os.sysconf("SC_CLK_TCK")
+    lived = (clock.boot_ticks() - trace.pid_start) / os.sysconf("SC_CLK_TCK") if trace.pid_start else 0.0
     run.began -= lived
     if run.deadline is not None:
         run.deadline -= lived

@@ -8,7 +8,7 @@ from time import monotonic
 
 from .. import clock
 from ..model import Job, Options, Outcome
-from . import spawn
+from . import spawn, system
 from .journal import Trace
 
 TREE_POLL_S = 0.05
@@ -24,6 +24,7 @@ class Run:
         self.options = options
         self.child = True
         self.pidfd = -1
+        self._usage: tuple[int, int] | None = None
         self.began = monotonic()
         self.deadline = self.began + timeout_s if timeout_s else None
         self.ending = False  # the ladder has begun
@@ -41,11 +42,17 @@ class Run:
     @property
     def next_moment(self) -> float | None:
         """When something must be done about this run: its deadline, or the next look at a tree that is being ended."""
-        if self.asked_since is not None and not self.over:
-            return monotonic() + TREE_POLL_S
+        if not self.over and (self.asked_since is not None or self.pidfd < 0):
+            return monotonic() + system.LOOK_S
         if self.ending:
             return monotonic() + TREE_POLL_S if self.over or self.killed else min(self.kill_at, monotonic() + 1.0)
         return self.deadline
+
+    def must_be_looked_at(self) -> bool:
+        """Whether its end shows only to who looks: where processes have no descriptors."""
+        if self.pidfd >= 0:
+            return False
+        return self.child or not clock.is_alive(self.trace.pid, self.trace.pid_start)
 
     def stop(self, reason: str, grace_s: float) -> None:
         """Ask the whole tree to end; `tend` kills what has not after the grace."""
@@ -74,7 +81,7 @@ class Run:
         leftovers to be ended pays for a search through all processes.
         """
         kill = self.options.leftovers == "kill"
-        if self.ending or not (kill or _group_lives(self.trace.pid)):
+        if self.ending or not (kill or spawn.group_lives(self.trace.pid)):
             return
         left = len(self.members())
         if left:
@@ -90,18 +97,16 @@ class Run:
 
     def collect(self) -> Trace | None:
         """What the journal must know before the process is reaped: its end. None when it has not ended."""
-        found = os.waitid(os.P_PID, self.trace.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if found is None:
+        status, self._usage = system.look_at_end(self.trace.pid)
+        if status is None:
             return None
-        status = found.si_status << 8 if found.si_code == os.CLD_EXITED else found.si_status
         self.trace = self.trace.but(status=status, ended_us=clock.now_us())
         return self.trace
 
     def reap(self) -> None:
         """Give the process's number back, and take its usage."""
-        _, _, usage = os.wait4(self.trace.pid, 0)
-        cpu = round((usage.ru_utime + usage.ru_stime) * 1e6)
-        self.trace = self.trace.but(cpu_us=cpu, memory_max=usage.ru_maxrss * 1024)
+        cpu_us, memory_max = self._usage or system.reap(self.trace.pid)
+        self.trace = self.trace.but(cpu_us=cpu_us, memory_max=memory_max)
 
     def close(self) -> None:
         if self.pidfd >= 0:
@@ -110,16 +115,6 @@ class Run:
 
     def outcome(self, log_end: int) -> Outcome:
         return outcome_of(self.trace, self.stop_reason, log_end).but(note=self.note)
-
-
-def _group_lives(leader: int) -> bool:
-    try:
-        os.killpg(leader, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # something of another user: it lives
-    return True
 
 
 def outcome_of(trace: Trace, reason: str, log_end: int) -> Outcome:

@@ -1,7 +1,7 @@
 """Starting a job's process and finding all that it started.
 
 On Linux a job is started with `posix_spawn` (vfork inside: its cost does not grow with the worker) as leader of a
-session of its own, standard output straight into its log, and watched through a pidfd. Elsewhere `portable.py` does
+session of its own, standard output straight into its log, and watched through a pidfd. Elsewhere `system` does
 what it can.
 """
 
@@ -14,7 +14,7 @@ from .. import jsontext
 from ..clock import process_start as process_start
 from ..model import Job
 from ..record import Record
-from .libc import posix_spawn
+from . import system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +27,13 @@ NOT_EXECUTABLE, NOT_FOUND, CANNOT_START = 126, 127, 125
 # What a shell reads as more than a plain word, and the words it runs itself (or might) instead of a program. Shell text
 # without any of these means the same to execve, as make has known for long; a shell start is saved.
 SPECIAL = frozenset("|&;<>()$`\\\"'*?[]#~=%!{}\n\r\t^")
-BUILTINS = frozenset(  # words as text: seventy of them in quotes can be read by nobody
-    [".", ":", "[", "alias", "bg", "bind", "break", "builtin", "caller", "case", "cd", "chdir", "command", "compgen", "complete", "continue", "declare", "dirs", "disown", "do", "done", "echo", "elif", "else", "enable", "esac", "eval", "exec", "exit", "export", "fc", "fg", "fi", "for", "function", "getopts", "hash", "help", "history", "if", "in", "jobs", "kill", "let", "local", "logout", "mapfile", "popd", "printf", "pushd", "pwd", "read", "readarray", "readonly", "return", "select", "set", "shift", "shopt", "source", "suspend", "test", "then", "time", "times", "trap", "type", "typeset", "ulimit", "umask", "unalias", "unset", "until", "wait", "while"]
+BUILTIN_WORDS = (
+    ". : [ alias bg bind break builtin caller case cd chdir command compgen complete continue declare dirs disown do done"
+    " echo elif else enable esac eval exec exit export fc fg fi for function getopts hash help history if in jobs kill"
+    " let local logout mapfile popd printf pushd pwd read readarray readonly return select set shift shopt source"
+    " suspend test then time times trap type typeset ulimit umask unalias unset until wait while"
 )
+BUILTINS = frozenset(BUILTIN_WORDS.split())
 
 
 class CannotStart(Exception):
@@ -127,7 +131,7 @@ def _spawn(launch: Launch, path: bytes) -> int:
     argv = launch.argv
     for _ in range(2):
         try:
-            return posix_spawn(path, argv, launch)
+            return system.spawn(path, argv, launch)
         except OSError as fault:
             if fault.errno == 8 and path != os.fsencode(SHELL):  # ENOEXEC: a script without #! is the shell's, as for execvp
                 argv, path = (os.fsencode(SHELL), path, *argv[1:]), os.fsencode(SHELL)
@@ -164,6 +168,8 @@ def members(leader: int, leader_start: int, cookie: bytes) -> list[int]:
     The leader counts only while it is the process that was started: its number may have been given away since.
     """
     table = _process_table()
+    if not table:  # no /proc: the process group is all that can be seen, named by its negative number
+        return [-leader] if group_lives(leader) else []
     own = table.get(leader)
     found = {pid for pid, row in table.items() if row.session == leader and (own is None or own.start == leader_start)}
     grew = True
@@ -185,7 +191,7 @@ class ProcessRow(Record):
 
 def _process_table() -> dict[int, ProcessRow]:
     table = {}
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as file:
@@ -195,6 +201,16 @@ def _process_table() -> dict[int, ProcessRow]:
             fields = stat[stat.rindex(b")") + 2 :].split(None, 20)
             table[int(name)] = ProcessRow(int(fields[1]), int(fields[3]), int(fields[19]), fields[0] not in (b"Z", b"X"))
     return table
+
+
+def group_lives(leader: int) -> bool:
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # something of another user: it lives
+    return True
 
 
 def _carries(pid: int, cookie: bytes) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import signal
 
+from . import system
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +25,7 @@ class Surroundings:
 
     def __init__(self, told: Callable[[int, Any], None], own_process: bool) -> None:
         close_on_exec()
-        self.wake_fd, self._wake_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.wake_fd, self._wake_end = system.pipe()
         self._folder = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
         self._handlers: dict[signal.Signals, Any] = {}
         self._own_process = own_process

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import sys
 from time import monotonic
 
@@ -18,7 +17,7 @@ from .. import bell, clock, codec, plan
 from ..lifecycle import Finished, GivenBack, Started
 from ..model import CLAIMED, Job, Options, Outcome, WorkerRow
 from ..store.base import Queues
-from . import holes, journal, pidfd, recovery, spawn
+from . import holes, journal, pidfd, recovery, spawn, system
 from .committer import Committer, Report, Turn
 from .journal import Trace
 from .launcher import Launcher
@@ -104,13 +103,13 @@ class Worker:
             self.id = self.queue.store.add_worker(self._row())
             self.journal = journal.Journal(journal.journal_path(place.run, self.id))
         self._committer = Committer(self.queue, self.id, self.queues)
-        self._poll = select.epoll()
+        self._poll = system.Poll()
         self._books = recovery.KeeperBooks(place.run)
         self._wake_fd = self._surroundings.wake_fd
-        self._parent = os.pidfd_open(os.getppid()) if self.keeper_arguments else -1
+        self._parent = system.watch(os.getppid()) if self.keeper_arguments else -1
         for fd in (self._ears.fd, self._committer.fd, self._wake_fd, self._parent):
             if fd >= 0:
-                self._poll.register(fd, select.EPOLLIN)
+                self._poll.register(fd)
         self._say(f"worker {self.id} runs, {self.slots} slot{'s' if self.slots > 1 else ''}")
         self._recover()
 
@@ -165,8 +164,7 @@ class Worker:
 
     def _wait(self) -> None:
         """Sleep until something happens, and take in what did."""
-        # One processor slice is spent on events at most: `maxevents` bounds a turn.
-        for fd, _ in self._poll.poll(plan.sleep_s(monotonic(), self._moments())):
+        for fd in self._poll.wait(plan.sleep_s(monotonic(), self._moments())):
             if fd in self._by_fd:
                 self._ended(self._by_fd[fd])
             elif fd == self._ears.fd:
@@ -206,9 +204,9 @@ class Worker:
         for run in list(self._runs.values()):
             if run.deadline is not None and now >= run.deadline and not run.ending:
                 run.stop("timeout", self.terms.grace_of(run))
-            if run.asked_since is not None and not run.over:
+            if not run.over and (run.asked_since is not None or run.must_be_looked_at()):
                 self._ended(run)
-            elif run.ending and run.tend():
+            if run.ending and run.key in self._runs and run.tend():
                 self._close_run(run)
         if self._runs and now >= self._next_look:
             self._next_look = now + holes.LOOK_S
@@ -304,12 +302,13 @@ class Worker:
     def _watch(self, run: Run) -> None:
         self._runs[run.key] = run
         try:
-            run.pidfd = os.pidfd_open(run.trace.pid)
+            run.pidfd = system.watch(run.trace.pid)
         except ProcessLookupError:  # adopted, and gone in this moment
             self._ended(run)
             return
-        self._poll.register(run.pidfd, select.EPOLLIN)
-        self._by_fd[run.pidfd] = run
+        if run.pidfd >= 0:
+            self._poll.register(run.pidfd)
+            self._by_fd[run.pidfd] = run
 
     def adopt(self, job: Job, trace: Trace) -> None:
         """Watch a run that another worker started."""
@@ -332,7 +331,8 @@ class Worker:
         elif not self._told_by_keeper(run):
             return
         run.over = True
-        self._unwatch(run)
+        self._unregister(run)
+        run.close()
         run.settle_leftovers(self.terms.grace_of(run))
         if run.tend():
             self._close_run(run)
@@ -347,20 +347,18 @@ class Worker:
         if run.asked_since is None:
             # Its descriptor stays ready, but the keeper or init may not have reaped it: look again in a moment.
             run.asked_since = monotonic()
-            self._poll.unregister(run.pidfd)
-            del self._by_fd[run.pidfd]
-        status = pidfd.exit_status(run.pidfd)
+            self._unregister(run)
+        status = pidfd.exit_status(run.pidfd) if run.pidfd >= 0 else None
         if status is not None and monotonic() - run.asked_since > KERNEL_ANSWERS_S:
             run.trace = run.trace.but(status=status, ended_us=clock.now_us())
             self.journal.ended(run.trace)
             return True
         return monotonic() - run.asked_since > KEEPER_ANSWERS_S
 
-    def _unwatch(self, run: Run) -> None:
+    def _unregister(self, run: Run) -> None:
         if run.pidfd in self._by_fd:
             self._poll.unregister(run.pidfd)
             del self._by_fd[run.pidfd]
-        run.close()
 
     def _close_run(self, run: Run) -> None:
         del self._runs[run.key]
