@@ -29,7 +29,7 @@ def ring(folder: str, bell: str) -> int:
         return 0
     heard = 0
     for name in names:
-        if name.startswith(bell):
+        if name.startswith(bell + "-"):  # not `worker-1.journal`: a bell that writes there makes a job run twice
             heard += _ring_one(os.path.join(folder, name))
     return heard
 

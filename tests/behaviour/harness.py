@@ -20,6 +20,10 @@ from queuectl.model import Job
 
 ENGINES: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite://{folder}/queuectl.db"}
 PATIENCE_S = 20.0
+# Shell text that will not end at TERM, and whose children leave its session, and their parent too.
+STUBBORN = (
+    "trap '' TERM HUP INT; (trap '' TERM; sleep 100)& setsid sh -c 'trap \"\" TERM; sleep 100' & setsid setsid -f sleep 100; {more}"
+)
 FAST = {"kill_grace": 0.3, "backoff_base": 0}  # retries at once
 
 

@@ -15,7 +15,7 @@ import pytest
 import queuectl
 from queuectl import Queue, Shell, Spec, payload
 
-from .harness import FAST, Place, alive, eventually, running, work, written
+from .harness import FAST, STUBBORN, Place, alive, eventually, marked, running, work, written
 
 STATUSES = [0, 1, 2, 63, 125, 126, 127, 128, 129, 200, 254, 255]
 SIGNALS = sorted(n for n in signal.valid_signals() if n not in (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
@@ -352,10 +352,6 @@ def test_each_run_has_its_own_part_of_the_log(open_queue: Callable[..., Queue]) 
 
 # ---------------------------------------------------------------- timeouts and trees
 
-STUBBORN = (
-    "trap '' TERM HUP INT; (trap '' TERM; sleep 100)& setsid sh -c 'trap \"\" TERM; sleep 100' & setsid setsid -f sleep 100; {more}"
-)
-
 
 def test_a_timeout_ends_the_run_and_says_so(open_queue: Callable[..., Queue]) -> None:
     queue = open_queue(**FAST)
@@ -373,8 +369,6 @@ def test_a_timeout_ends_the_whole_tree_escapers_too(open_queue: Callable[..., Qu
     job = queue.add(STUBBORN.format(more=f"echo $$ > {tmp_path}/pid; wait; sleep 100"), timeout=0.3, max_retries=0)
     work(queue)
     [(store_id,)] = queue.store.run("select value from meta where key = 'store_id'")
-    from .harness import marked
-
     assert marked(f"QUEUECTL_RUN={store_id}:".encode()) == []
     assert queue.get(job.id).reason == "timeout"
 
@@ -428,8 +422,6 @@ def test_cancel_ends_a_running_job_with_all_it_started(place: Place) -> None:
     [done] = queue.wait(job.id, timeout=10)
     assert (done.state, done.reason) == ("cancelled", "cancelled")
     [(store_id,)] = queue.store.run("select value from meta where key = 'store_id'")
-    from .harness import marked
-
     assert marked(f"QUEUECTL_RUN={store_id}:".encode()) == []
 
 
