@@ -110,7 +110,7 @@ def with_ends(attempts: list[Attempt]) -> list[Attempt]:
     """The runs of one job, oldest first; one that was cut, so that nobody noted where its output ends, has it up to
     the header of the next."""
     found = []
-    for attempt, following in zip(attempts, [*attempts[1:], None], strict=True):
+    for attempt, following in zip(attempts, [*attempts[1:], None], strict=False):
         if attempt.log_end is None and following is not None and following.log_start:
             header = len(header_line(following.run, following.started_us, fresh=False))
             attempt = attempt.but(log_end=max(attempt.log_start, following.log_start - header))

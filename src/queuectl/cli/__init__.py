@@ -99,6 +99,12 @@ def main(argv: list[str]) -> int:
     except (RecursionError, MemoryError) as fault:
         _complain(f"the input is too large ({type(fault).__name__})")
         return 2
+    except Exception as fault:
+        # A mistake of ours. The user gets one line, whoever mends it the traceback.
+        if os.environ.get("QUEUECTL_DEBUG"):
+            raise
+        _complain(f"internal fault, please report it: {type(fault).__name__}: {fault} (QUEUECTL_DEBUG=1 shows where)")
+        return 1
 
 
 def dispatch(argv: list[str]) -> int:
