@@ -91,7 +91,8 @@ class Queuectl:
         return path
 
     def _notice(self, args: tuple[str | bytes, ...]) -> None:
-        self.had_workers = self.had_workers or str(args[0] if args else "").startswith("worker")
+        starts = args[:1] in (("worker-start",), ("worker-run",)) or args[:2] in (("worker", "start"), ("worker", "run"))
+        self.had_workers = self.had_workers or (starts and "--until-idle" not in args)
 
     def close(self) -> None:
         if self.had_workers:
@@ -134,7 +135,7 @@ def open_queue(tmp_path: Path) -> Iterator[Callable[..., Queuectl]]:
 def queue(open_queue: Callable[..., Queuectl]) -> Queuectl:
     """An empty queue whose retries come soon."""
     one = open_queue()
-    one.ok("config", "set", "backoff_base", "0.2")
+    one.file("queuectl_config.json", '{"backoff_base": 0.2}')
     return one
 
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def run(arguments: Arguments) -> int:
     timeout = None if arguments.timeout is None else codec.seconds(arguments.timeout, "timeout")
+    if not arguments.words and not arguments.given("state", "queue", "label"):
+        raise InvalidInput("say which jobs to wait for", hint="queuectl wait 5 7-9, or last, or all")
     with the_queue(create=False) as queue:
-        if not arguments.words and not arguments.given("state", "queue", "label"):
-            raise InvalidInput("say which jobs to wait for", hint="queuectl wait 5 7-9, or last, or all")
         jobs = queue.find(selection(arguments))
         if any(not job.ended for job in jobs) and not living(queue.store):
             note(NO_WORKER)
