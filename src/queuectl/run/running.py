@@ -8,7 +8,7 @@ from time import monotonic
 
 from .. import clock
 from ..model import Job, Options, Outcome
-from . import spawn, system
+from . import cgroup, spawn, system
 from .journal import Trace
 
 TREE_POLL_S = 0.05
@@ -24,6 +24,7 @@ class Run:
         self.options = options
         self.child = True
         self.pidfd = -1
+        self.group: str | None = None  # its control group, when it has one
         self._usage: tuple[int, int] | None = None
         self.began = monotonic()
         self.deadline = self.began + timeout_s if timeout_s else None
@@ -90,9 +91,20 @@ class Run:
             self.stop("", grace_s)
 
     def members(self) -> list[int]:
-        return spawn.members(self.trace.pid, self.trace.pid_start, self.cookie)
+        found = spawn.members(self.trace.pid, self.trace.pid_start, self.cookie)
+        return [*found, *cgroup.members(self.group)] if self.group else found
+
+    def enclose(self, parent: str) -> None:
+        """Give the run a control group of its own below `parent`."""
+        self.group = cgroup.enclose(parent, "queuectl-" + self.cookie.decode().replace(":", "-"), self.trace.pid)
+
+    def leave_group(self) -> None:
+        if self.group:
+            cgroup.remove(self.group)
 
     def _signal(self, number: int) -> int:
+        if self.group and number == signal.SIGKILL:
+            cgroup.kill(self.group)
         return spawn.signal_tree(self.trace.pid, self.trace.pid_start, self.cookie, number)
 
     def collect(self) -> Trace | None:

@@ -17,7 +17,7 @@ from .. import bell, clock, codec, plan
 from ..lifecycle import Finished, GivenBack, Started
 from ..model import CLAIMED, Job, Options, Outcome, WorkerRow
 from ..store.base import Queues
-from . import holes, journal, pidfd, recovery, spawn, system
+from . import cgroup, holes, journal, pidfd, recovery, spawn, system
 from .committer import Committer, Report, Turn
 from .journal import Trace
 from .launcher import Launcher
@@ -104,6 +104,7 @@ class Worker:
             self.journal = journal.Journal(journal.journal_path(place.run, self.id))
         self._committer = Committer(self.queue, self.id, self.queues)
         self._poll = system.Poll()
+        self._groups = cgroup.delegated()
         self._books = recovery.KeeperBooks(place.run)
         self._wake_fd = self._surroundings.wake_fd
         self._parent = system.watch(os.getppid()) if self.keeper_arguments else -1
@@ -241,6 +242,8 @@ class Worker:
         if not (self._rung or untold or plan.turn_is_due(len(self._ahead), wanted, ended)):
             return
         self._untold = []
+        for run in untold if self._groups else ():
+            run.enclose(self._groups or "")
         events = self._events + [(run.job, Started(run.trace.started_us)) for run in untold if run.job.stage == CLAIMED]
         ahead = max(0, wanted - len(self._ahead)) if free + wanted else 0
         counting = self._until_idle and not self._runs
@@ -312,7 +315,10 @@ class Worker:
 
     def adopt(self, job: Job, trace: Trace) -> None:
         """Watch a run that another worker started."""
-        self._watch(recovery.adopted_run(self, job, trace))
+        run = recovery.adopted_run(self, job, trace)
+        if self._groups:
+            run.enclose(self._groups)
+        self._watch(run)
 
     def took_over(self, dead: int, adopted: int, decided: list[tuple[Job, Event]]) -> None:
         rest = f", {len(decided)} settled" if decided else ""
@@ -362,6 +368,7 @@ class Worker:
 
     def _close_run(self, run: Run) -> None:
         del self._runs[run.key]
+        run.leave_group()
         self._pace = self._pace.after_run(monotonic() - run.began)
         if run.stop_reason == "stopped":
             self._events.append((run.job, GivenBack("ended by 'worker stop --now'")))

@@ -1,0 +1,75 @@
+"""Control groups, where systemd or an administrator has delegated one to the worker: a group for each longer run, whose
+processes cannot leave it and end all at once.
+
+Moving a process into a group is slow, so a run gets one only when it has lived for some hundredths of a second. What it
+started before, and what is not its direct child, is found by session and cookie as without groups.
+"""
+
+from __future__ import annotations
+
+import os
+
+UNIFIED = "/sys/fs/cgroup", "/sys/fs/cgroup/unified"
+
+
+def delegated() -> str | None:
+    """The folder of this process's own group when it may make groups there; None when it may not."""
+    try:
+        with open("/proc/self/cgroup", encoding="ascii") as file:
+            own = next((line[4:-1] for line in file if line.startswith("0::/")), None)
+    except OSError:
+        return None
+    for root in UNIFIED:
+        folder = root + (own or "").rstrip("/")
+        if own and os.path.exists(os.path.join(folder, "cgroup.kill")) and os.access(folder, os.W_OK):
+            return folder
+    return None
+
+
+def enclose(parent: str, name: str, pid: int) -> str | None:
+    """A group with this process and its children in it; None when there is no room for one, or no right to it."""
+    path = os.path.join(parent, name)
+    try:
+        os.mkdir(path)
+        for member in (pid, *_children(pid)):
+            with open(os.path.join(path, "cgroup.procs"), "w", encoding="ascii") as file:
+                file.write(str(member))
+    except FileExistsError:
+        pass  # of a run that was adopted
+    except OSError:
+        remove(path)  # the process has ended meanwhile
+        return None
+    return path
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def kill(path: str) -> bool:
+    """End every process of the group, at once and without a way out. False when the kernel cannot (before 5.14)."""
+    try:
+        with open(os.path.join(path, "cgroup.kill"), "w", encoding="ascii") as file:
+            file.write("1")
+    except OSError:
+        return False
+    return True
+
+
+def members(path: str) -> list[int]:
+    try:
+        with open(os.path.join(path, "cgroup.procs"), encoding="ascii") as file:
+            return [int(line) for line in file]
+    except OSError:
+        return []  # it is gone, and so are they
+
+
+def remove(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError:
+        pass  # what the run has left running still lives in it
