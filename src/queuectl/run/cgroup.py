@@ -16,7 +16,7 @@ def delegated() -> str | None:
     """The folder of this process's own group when it may make groups there; None when it may not."""
     try:
         with open("/proc/self/cgroup", encoding="ascii") as file:
-            own = next((line[4:-1] for line in file if line.startswith("0::/")), None)
+            own = next((line[3:-1] for line in file if line.startswith("0::/")), None)
     except OSError:
         return None
     for root in UNIFIED:
