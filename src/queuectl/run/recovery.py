@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from time import time
+from time import monotonic, sleep, time
 
 from .. import bulk, clock
 from ..lifecycle import Finished, GivenBack, Interrupted
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from ..lifecycle import Event
     from .worker import Worker
 
-SEARCH_S = 0.05
+KEEPER_ANSWERS_S = 2.0  # a zombie's keeper is about to write its end
+LOOK_AGAIN_S = 0.005
 BOOK_KEPT_S = 86400.0
 
 
@@ -127,10 +128,13 @@ def _lock(path: str) -> int | None:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    return fd
+        if os.fstat(fd).st_ino == os.stat(path).st_ino:
+            return fd
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    # Held; or it was rewritten or swept after we opened it: that lock says nothing of the worker.
+    os.close(fd)
+    return None
 
 
 def _unlink(path: str) -> None:
@@ -186,7 +190,21 @@ def _identified(
         if found is None:
             return trace
         trace = trace.but(pid=found[0], pid_start=found[1])
-    return books.complete(trace)
+    return _with_its_end(trace, books)
+
+
+def _with_its_end(trace: Trace, books: KeeperBooks) -> Trace:
+    """The trace with its end, if it has ended and a keeper lives. A keeper writes an end before it reaps the process:
+    only one that is gone without a word, zombie and all, was seen by nobody."""
+    deadline = monotonic() + KEEPER_ANSWERS_S
+    while not clock.is_alive(trace.pid, trace.pid_start):
+        gone = clock.process_start(trace.pid) != trace.pid_start
+        books.refresh()
+        trace = books.complete(trace)
+        if gone or trace.status is not None or monotonic() > deadline:
+            return trace
+        sleep(LOOK_AGAIN_S)
+    return trace
 
 
 def _event_here(worker: Worker, job: Job, trace: Trace | None) -> Event | None:
