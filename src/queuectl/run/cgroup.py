@@ -72,4 +72,11 @@ def remove(path: str) -> None:
     try:
         os.rmdir(path)
     except OSError:
-        pass  # what the run has left running still lives in it
+        pass  # what the run has left still lives in it, or waits to be reaped
+
+
+def sweep(parent: str) -> None:
+    """Remove the groups of runs that are over and empty."""
+    for name in os.listdir(parent):
+        if name.startswith("queuectl-"):
+            remove(os.path.join(parent, name))

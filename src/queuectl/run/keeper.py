@@ -68,7 +68,12 @@ class Keeper:
         return os.fstat(self.fd).st_size > 0 and any(os.path.getsize(os.path.join(folder, name)) for name in left)
 
     def forward(self, number: int, frame: FrameType | None) -> None:
-        """Pass a signal on to the workers, once; they have process groups of their own so that Ctrl-C comes this way."""
+        """Pass a signal on to the workers, once; they have process groups of their own so that Ctrl-C comes this way.
+
+        The second of them ends what runs, so a hang-up does not count after another: whose server dies may hear several.
+        """
+        if self.stopping and number == signal.SIGHUP:
+            return
         self.stopping = True
         for worker in self.workers:
             os.kill(worker, signal.SIGTERM)  # not reaped yet, so the number is still its own

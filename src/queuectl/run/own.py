@@ -54,9 +54,9 @@ class OwnWorker:
         and their worker sees to that they are recorded."""
         deadline = monotonic() + PATIENCE_S
         if self._keeper_lives():
-            os.kill(self._keeper, signal.SIGTERM)  # not reaped yet, so the number is still its own
-        elif rows := self._living():
-            workers.ask(self._queue, rows, "finish")
+            os.kill(self._keeper, signal.SIGHUP)  # not reaped yet, so the number is still its own
+        if rows := self._living():
+            workers.ask(self._queue, rows, "finish")  # for one that has become its own keeper
         while (self._keeper_lives() or self._living()) and not self._is_busy() and monotonic() < deadline:
             sleep(POLL_S)
 

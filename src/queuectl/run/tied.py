@@ -1,10 +1,10 @@
-"""Become a process that hears SIGTERM when its parent dies: how a server starts the keeper of its own worker.
+"""Become a process that hears SIGHUP when its parent dies: how a server starts the keeper of its own worker.
 
 Arguments: the parent's pid, how many files may be open, the program, its arguments. The number of files is what it was
 before the server made room for its clients: programs that jobs run may rely on it (`select` does).
 
 A server that is killed takes nothing with it that runs, and leaves no worker behind that would start more: its keeper
-hears the signal and has the worker finish.
+hears the signal, once for each of the server's threads, and has the worker finish.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     try:
         import ctypes
 
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)  # holds through exec
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGHUP, 0, 0, 0)  # holds through exec
     except (ImportError, AttributeError, OSError):
         pass  # elsewhere such a worker goes on until the next server takes its jobs over
     if os.getppid() == parent:

@@ -156,6 +156,8 @@ class Worker:
         self.journal.close(remove=clean)
         self._ears.close()
         self._poll.close()
+        if self._groups:
+            cgroup.sweep(self._groups)
         if self._parent >= 0:
             os.close(self._parent)
         self.queue.store.checkpoint()
@@ -223,6 +225,8 @@ class Worker:
             self._rung = True
             recovery.sweep(self)
             self.terms.look_at_disk()
+            if self._groups:
+                cgroup.sweep(self._groups)
             self.queue.store.checkpoint()
 
     def _start_ready(self) -> None:
