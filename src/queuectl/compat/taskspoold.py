@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
 import sys
+from time import monotonic, sleep
 
 from ..doors.taskspool import Door
 from ..doors.taskspool_files import Outputs
 from ..doors.taskspool_jobs import QUEUE, TaskSpool
-from ..doors.taskspool_place import Listener, Settings, make_folders, place_of, settings_from
+from ..doors.taskspool_place import Listener, Settings, make_folders, place_of, settings_from, somebody_listens
 from ..errors import Conflict, QueueError
 from ..files import FILE_MODE, private_folder
 from ..queue import Queue
@@ -53,7 +55,7 @@ def _serve(settings: Settings) -> int:
     with Queue(place, create=True) as queue:
         listener = Listener(settings.socket)
         try:
-            with OneServer(private_folder(place.run)):
+            with OneServer(private_folder(place.run), settings.socket):
                 return _run(queue, settings, listener)
         finally:
             listener.close()
@@ -74,8 +76,9 @@ def _run(queue: Queue, settings: Settings, listener: Listener) -> int:
         return True
 
     door = Door(listener, spool, tick)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: door.stop())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda *_: door.stop())
     say(f"serving {settings.socket}, {settings.limit} jobs at once, kept in {queue.place.database}")
     died = True
     try:
@@ -93,26 +96,34 @@ def _make_room_for_clients() -> None:
 
 
 class OneServer:
-    """Held while a server runs: two on one store would each start as many jobs as it may."""
+    """Held while a server runs: two on one store would each start as many jobs as it may.
 
-    def __init__(self, folder: str) -> None:
+    A server that has lost its socket is waited for: it is ending.
+    """
+
+    def __init__(self, folder: str, address: str) -> None:
         self._path = os.path.join(folder, "taskspoold.lock")
+        self._address = address
 
     def __enter__(self) -> None:
-        import fcntl
-        from time import monotonic, sleep
-
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, FILE_MODE)
         deadline = monotonic() + LOCK_S
-        while True:
-            try:
-                return fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if monotonic() > deadline:
-                    os.close(self._fd)
-                    hint = "stop it first, or use another store"
-                    raise Conflict("another taskspoold keeps its jobs in this store", hint=hint) from None
+        while not self._locked():
+            holder = os.fsdecode(os.pread(self._fd, 4096, 0))
+            if monotonic() > deadline or somebody_listens(holder):
+                os.close(self._fd)
+                hint = "stop it first, or use another store"
+                raise Conflict(f"another taskspoold keeps its jobs in this store, at {holder}", hint=hint)
             sleep(0.05)
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, os.fsencode(self._address), 0)
+
+    def _locked(self) -> bool:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)

@@ -44,11 +44,12 @@ ACCEPT_AT_ONCE = 100
 class Client:
     """One connection: what has come of its request, what is left of its answer."""
 
-    __slots__ = ("answer", "request", "socket")
+    __slots__ = ("answer", "is_too_long", "request", "socket")
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self.request = bytearray()
+        self.is_too_long = False
         self.answer = memoryview(b"")
 
     def has_left(self) -> bool:
@@ -207,13 +208,16 @@ class Door:
         except OSError:
             self._drop(client)
             return
-        client.request += piece
         if not piece:
             self._complete(client)
-        elif len(client.request) > REQUEST_MAX:
-            self._reply(client, said(f"Request is longer than {REQUEST_MAX} bytes; nothing was run"))
-        else:
-            self._be_patient(client)
+            return
+        if not client.is_too_long:
+            client.request += piece
+        if len(client.request) > REQUEST_MAX:
+            # Heard to its end all the same: a socket closed with something unread in it would lose the answer.
+            client.is_too_long = True
+            client.request = bytearray(QUIET_BYTES_MAX + 1)
+        self._be_patient(client)
 
     def _be_patient(self, client: Client) -> None:
         self._forget_time(client)
@@ -225,6 +229,8 @@ class Door:
     def _complete(self, client: Client) -> None:
         if client.has_left():
             self._drop(client)
+        elif client.is_too_long:
+            self._reply(client, said(f"Request is longer than {REQUEST_MAX} bytes; nothing was run"))
         else:
             self._let_be(client)
             self._clerk.ask(client)

@@ -125,7 +125,7 @@ def _make_room(path: str) -> None:
         return  # nothing there; whatever else is wrong, bind will say
     if not stat.S_ISSOCK(facts.st_mode):
         raise NotAllowed(f"{path} is in the way", why="it is not a socket", hint="move it away or set TASKSPOOL_SOCKET")
-    if _somebody_listens(path):
+    if somebody_listens(path):
         raise Conflict(f"a server is running at {path} already", hint="stop it first or set TASKSPOOL_SOCKET")
     try:
         os.unlink(path)
@@ -135,7 +135,7 @@ def _make_room(path: str) -> None:
         raise _no_socket(path, fault) from None
 
 
-def _somebody_listens(path: str) -> bool:
+def somebody_listens(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(path)
