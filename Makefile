@@ -9,6 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PY := .venv/bin/python
 READY := .venv/.ready
 PYTEST := $(PY) -m pytest
+PARALLEL := -n 2  # tests wait more than they compute; more at once than this and the machine is what is tested
 ALL_MARKS := --override-ini='addopts=-ra --strict-markers'
 
 help:  ## this list
@@ -30,7 +31,7 @@ check: $(READY)  ## what CI runs: lint, types, layers, generated docs, doctests,
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 	$(PY) tools/make_docs.py --check
-	QUEUECTL_CHAOS=short $(PYTEST) $(ALL_MARKS) --doctest-modules src demo/jobs.py bench/harness.py tests
+	QUEUECTL_CHAOS=short $(PYTEST) $(PARALLEL) $(ALL_MARKS) --doctest-modules src demo/jobs.py bench/harness.py tests
 
 chaos: $(READY)  ## the long tests: kills, power cuts, fuzzing
 	QUEUECTL_CHAOS=long $(PYTEST) $(ALL_MARKS) -m chaos
