@@ -34,6 +34,7 @@ import status
 from harness import BENCH, PROGRAM, Bench, Row, Store, markdown, ms, plain
 
 README = BENCH.parent / "README.md"
+BUSY = 0.5  # a load average above this is told
 MARKED = re.compile(r"(?<=<!-- bench -->\n).*?(?=<!-- /bench -->)", re.DOTALL)
 
 
@@ -49,6 +50,8 @@ def main() -> int:
         bench = Bench(folder, asked.quick)
         title = machine(bench)
         print(title, file=sys.stderr)
+        if os.getloadavg()[0] > BUSY:
+            bench.say(f"NOTE: something else keeps this machine busy (load {os.getloadavg()[0]:.1f}); the ratios will be off")
         for line in peers.missing():
             bench.say(f"SKIPPED: {line}")
         rows = list(measured(bench, asked.rows))
