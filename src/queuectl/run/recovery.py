@@ -73,6 +73,10 @@ class KeeperBooks:
         status, ended_us, cpu_us, memory = end
         return trace.but(status=status, ended_us=ended_us, cpu_us=cpu_us, memory_max=memory)
 
+    def ended(self, pid: int, since_ticks: int) -> tuple[int, int] | None:
+        """The process of this number that began after a moment and has ended."""
+        return next((key for key in self._ends if key[0] == pid and key[1] >= since_ticks), None)
+
     def nameless(self, since_ticks: int, known: set[int]) -> tuple[int, int] | None:
         """The process that ended after a moment and is in nobody's journal: the one that an open `S` line started."""
         found = [key for key in self._ends if key[1] >= since_ticks and key[0] not in known]
@@ -185,8 +189,11 @@ def _identified(
         return trace
     if not trace.pid:
         found = spawn.find(spawn.cookie_of(worker.store_id, job))
+        books.refresh()
         if found is None:
             found = books.nameless(trace.pid_start, {t.pid for t in traces.values()})
+        else:
+            found = books.ended(found[0], trace.pid_start) or found
         if found is None:
             return trace
         trace = trace.but(pid=found[0], pid_start=found[1])

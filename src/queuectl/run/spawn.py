@@ -269,8 +269,11 @@ OURS = frozenset((COOKIE, b"QUEUECTL_JOB_ID", b"QUEUECTL_ATTEMPT", b"QUEUECTL_QU
 
 
 def find(cookie: bytes) -> tuple[int, int] | None:
-    """(pid, start time) of the oldest living process that carries this cookie: the leader of its run."""
+    """(pid, start time) of the leader of the run that carries this cookie. When it has ended and left others behind,
+    their session still has its number, and the time is theirs; they must not be taken for it: their end is not its."""
     table = _process_table()
     carriers = [(row.start, pid) for pid, row in table.items() if row.alive and _carries(pid, cookie)]
-    leaders = [(start, pid) for start, pid in carriers if table[pid].session == pid] or carriers
-    return (min(leaders)[1], min(leaders)[0]) if leaders else None
+    leaders = [(start, pid) for start, pid in carriers if table[pid].session == pid]
+    left = [(start, table[pid].session) for start, pid in carriers]
+    start, pid = min(leaders or left, default=(0, 0))
+    return (pid, start) if pid else None
