@@ -59,6 +59,13 @@ def test_a_command_of_a_mebibyte_is_run_whole(server: Spooler) -> None:
     assert job["command"] == command
 
 
+def test_a_program_that_is_not_there_fails_as_in_a_shell_with_the_reason_on_stderr(server: Spooler) -> None:
+    server.queue("no-such-program here")
+    job = server.ended(1)
+    assert (job["status"], job["exit_code"], job["stdout"]) == ("failed", 127, "")
+    assert "no-such-program" in job["stderr"]
+
+
 def test_ten_mebibytes_of_output_come_whole(server: Spooler) -> None:
     server.queue("yes 0123456789abcde | head -c 10485760; yes e | head -c 3000000 >&2")
     job = server.ended(1)
@@ -115,7 +122,13 @@ def test_what_ended_while_no_server_was_there_is_known_to_the_next(server: Spool
     eventually(lambda: (server.temp / "job-1.out").read_text() == "late\n")
 
 
-@pytest.mark.parametrize("victims", [["server"], ["worker"], ["server", "worker"], ["keeper"]])
+ELSEWHERE = pytest.mark.chaos  # tests of the engine kill these every day
+
+
+@pytest.mark.parametrize(
+    "victims",
+    [["server"], ["server", "worker"], pytest.param(["worker"], marks=ELSEWHERE), pytest.param(["keeper"], marks=ELSEWHERE)],
+)
 def test_nothing_is_lost_and_nothing_runs_twice_when_processes_are_killed(server: Spooler, victims: list[str]) -> None:
     for n in (1, 2, 3, 4, 5):
         server.queue(f"echo {n} >> runs; sleep 0.7; echo out {n}; exit {n}")
@@ -182,6 +195,20 @@ def test_a_job_cancelled_through_another_door_has_failed(server: Spooler) -> Non
         queue.cancel("ts-1")
     job = server.ended(1)
     assert (job["status"], job["exit_code"]) == ("failed", -15)
+
+
+def test_a_job_that_is_retried_shows_its_latest_run_alone(server: Spooler) -> None:
+    server.queue("echo x >> runs; echo run $(wc -l < runs) of a job; echo err $(wc -l < runs) >&2; exit 1")
+    assert server.ended(1)["stdout"] == "run 1 of a job\n"
+    with server.store() as queue:
+        queue.retry("ts-1")
+        queue.wait("ts-1", timeout=10)
+    job = server.ended(1)
+    assert (job["stdout"], job["stderr"]) == ("run 2 of a job\n", "err 2\n")
+    assert (server.temp / "job-1.out").read_text() == "run 2 of a job\n"
+    assert server.stop() == 0
+    server.start().all()
+    assert (server.temp / "job-1.err").read_text() == "err 2\n"
 
 
 def test_with_a_zone_jobs_carry_their_times(place: Spooler) -> None:

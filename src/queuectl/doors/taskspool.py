@@ -94,7 +94,7 @@ class Clerk:
                     answers = self._spool.answer([(bytes(client.request), client.has_left) for client in clients])
                     self._answered(list(zip(clients, answers, strict=True)))
                 elif not self._closing:
-                    self._spool.copy_outputs()
+                    self._spool.look()
         except BaseException:
             self.died = True  # a fault of ours: nobody is left waiting for the answer
             self._answered([])

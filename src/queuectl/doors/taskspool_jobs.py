@@ -273,7 +273,17 @@ class TaskSpool:
             return None
         return datetime.fromtimestamp(at_us // 1_000_000, UTC).astimezone(self.zone).strftime("%Y-%m-%dT%H:%M:%S %Z")
 
-    # ------------------------------------------------------------ the copies of outputs
+    # ------------------------------------------------------------ what goes on meanwhile
+
+    def look(self) -> None:
+        """Some job has started or ended."""
+        self.copy_outputs()
+        try:
+            if self._promised():
+                # A worker that an earlier server left may have made this room: ours would learn of it seconds later.
+                bell.ring(self.queue.place.run, bell.WORK)
+        except QueueError:
+            pass  # only the quickness is lost
 
     @property
     def is_copying(self) -> bool:

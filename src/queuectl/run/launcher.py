@@ -34,7 +34,7 @@ class Launcher:
                 err, _ = output.open_log(logs, job, began, ".err")
             pid = spawn.start(self._launch(job, options, out, err))
         except spawn.CannotStart as fault:
-            os.write(out, f"queuectl: {fault.reason}\n".encode("utf-8", "backslashreplace"))
+            os.write(err, f"queuectl: {fault.reason}\n".encode("utf-8", "backslashreplace"))
             fault.log = (log_start, os.fstat(out).st_size)
             raise
         finally:
