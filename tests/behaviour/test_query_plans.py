@@ -164,7 +164,7 @@ def same_cost(few: int, many: int) -> bool:
     return few > 20 and many <= few * 1.1 + 20
 
 
-@pytest.mark.parametrize(("stage", "due_us"), [("ready", None), ("later", 2**60), ("held", None), ("completed", None)])
+@pytest.mark.parametrize(("stage", "due_us"), [("ready", None), ("later", 2**60), ("completed", None)])
 def test_a_claim_costs_the_same_whatever_waits_or_has_ended(queues: Any, stage: str, due_us: int | None) -> None:
     few, many = queues(stage, due_us)
     for queue in (few, many):

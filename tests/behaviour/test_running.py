@@ -249,11 +249,11 @@ def test_a_run_knows_its_job(queue: Queue) -> None:
     assert written(queue, "me") == b"me 1 here\n"
 
 
-def test_what_a_run_used_is_measured(queue: Queue) -> None:
+def test_what_a_run_used_is_measured(place: Place, queue: Queue) -> None:
     job = queue.add(
         [sys.executable, "-c", "b = bytearray(60_000_000)\nfor i in range(0, len(b), 4096): b[i] = 1\nsum(range(2_000_000))"]
     )
-    work(queue)
+    assert place.worker("--until-idle").wait(20) == 0
     [attempt] = queue.attempts(job)
     assert attempt.cpu_s is not None
     assert attempt.memory_max is not None
@@ -359,7 +359,8 @@ def test_a_timeout_ends_the_run_and_says_so(open_queue: Callable[..., Queue]) ->
     began = time.monotonic()
     work(queue)
     done = queue.get(job.id)
-    assert (done.state, done.reason, done.exit_code) == ("dead", "timeout", -15)
+    assert (done.state, done.reason) == ("dead", "timeout")
+    assert done.exit_code in (-15, 143)  # the shell was ended, or saw first that its child was
     assert written(queue, job) == b"before\n"
     assert time.monotonic() - began < 3
 

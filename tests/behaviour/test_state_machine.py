@@ -287,7 +287,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 TestAnyOrderOfVerbs = QueueMachine.TestCase
 TestAnyOrderOfVerbs.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -11,7 +11,7 @@ from queuectl.lifecycle import Finished
 from queuectl.model import Options, Outcome
 from queuectl.schedule import Backoff
 
-settings.register_profile("queuectl", deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("queuectl", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("queuectl")
 
 ENDED_US = 1_000_000_000

@@ -17,6 +17,10 @@ from queuectl.schedule import SECONDS_MAX
 
 DAY_US = 86_400_000_000
 
+SIZES: tuple[list[tuple[Any, Any]], list[Any]] = (
+    [("500M", 500_000_000), ("2g", 2_000_000_000), (4096, 4096), ("0", 0), (None, None)],
+    [-1, "-1k", "x", "M", "1.5G", 1.5, True, [], "9" * 40],
+)
 # field → (what is accepted and what it becomes, what is refused)
 FIELDS: dict[str, tuple[list[tuple[Any, Any]], list[Any]]] = {
     "id": (
@@ -69,6 +73,12 @@ FIELDS: dict[str, tuple[list[tuple[Any, Any]], list[Any]]] = {
         [[256], [-65], "x", [1.5], [True], 5, None, {}, ["x"]],
     ),
     "grace": ([(0, 0.0), ("5s", 5.0), (None, None)], [-1, "x", True, [], float("nan")]),
+    "leftovers": ([("leave", "leave"), ("kill", "kill")], ["", "Kill", None, 1, True, []]),
+    "memory": SIZES,
+    "max_output": SIZES,
+    "processes": ([(1, 1), ("64", 64), (None, None)], [0, -1, "x", 1.5, True, []]),
+    "cpu_time": ([(0, 0.0), ("10m", 600.0), (None, None)], [-1, "x", True, [], float("nan")]),
+    "nice": ([(0, 0), ("-20", -20), (19, 19), (None, None)], [-21, 20, "x", 1.5, True, []]),
     "stderr_apart": ([(True, True), (False, False)], [0, 1, "true", None, []]),
 }
 
@@ -194,6 +204,9 @@ OPTIONS = st.builds(
     no_retry=st.lists(st.integers(-64, 255)).map(tuple),
     grace_s=st.none() | st.floats(0, 1e9),
     stderr_apart=st.booleans(),
+    leftovers=st.sampled_from(["leave", "kill"]),
+    memory=st.none() | st.integers(0, 2**62),
+    nice=st.none() | st.integers(-20, 19),
 )
 
 

@@ -25,6 +25,9 @@ VALUES: dict[str, tuple[list[tuple[Any, Any]], list[Any]]] = {
     "job_timeout": ([(0, 0), ("1h", 3600)], [-1, "soon", None, True]),
     "kill_grace": ([(0, 0), ("2.5", 2.5)], [-1, "x", None, True]),
     "capture_env": ([("all", "all"), ("basic", "basic"), ("none", "none")], ["", "All", 1, None, True, []]),
+    "max_output": ([(0, 0), ("500M", 500_000_000)], [-1, "x", 1.5, None, True, []]),
+    "min_free": ([(0, 0), ("1G", 1_000_000_000)], [-1, "x", 1.5, None, True, []]),
+    "output_over": ([("cut", "cut"), ("kill", "kill")], ["", "Cut", 1, None, True, []]),
     "keep_days": ([(0, 0), ("0.5", 0.5), (30, 30)], [-1, 36501, "x", None, True]),
 }
 BROKEN = [
