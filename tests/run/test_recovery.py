@@ -279,7 +279,7 @@ def test_restart_changes_the_worker_under_running_jobs(machine: Machine) -> None
 
 
 def test_stop_and_leave_lets_jobs_run_on_and_the_next_worker_takes_them_over(machine: Machine) -> None:
-    job = machine.add("sleep 1.2; (exit 6)", max_retries=0)
+    job = machine.add("sleep 2; (exit 6)", max_retries=0)
     keeper = machine.worker()
     pid = machine.ledger.began(job.id)
     assert machine.command("worker", "stop", "--leave").returncode == 0
