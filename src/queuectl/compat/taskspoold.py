@@ -11,8 +11,9 @@ from time import monotonic, sleep
 
 from ..doors.taskspool import Door
 from ..doors.taskspool_files import Outputs
-from ..doors.taskspool_jobs import QUEUE, TaskSpool
+from ..doors.taskspool_jobs import TaskSpool
 from ..doors.taskspool_place import Listener, Settings, make_folders, place_of, settings_from, somebody_listens
+from ..doors.taskspool_words import QUEUE
 from ..errors import Conflict, QueueError
 from ..files import FILE_MODE, private_folder
 from ..queue import Queue

@@ -11,17 +11,26 @@ import mmap
 import os
 
 from .. import files, output
+from ..errors import QueueError
+from ..model import CLAIMED, RUNNING
+from .taskspool_words import QUEUE, id_of, number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..model import Job
+    from ..queue import Queue
 
 PIECE = 1 << 20
 PIECES_AT_ONCE = 16  # then others have their turn
 STREAMS = (("", ".out"), (".err", ".err"))  # of the log, of the copy
 HEADER_MAX = 64
+
+LAST_START = "select coalesce(max(id), 0) from attempts"
+STARTS_AFTER = """
+select attempts.id, jobs.name from attempts join jobs on jobs.number = attempts.job
+where attempts.id > ? and jobs.queue = ?"""
 
 
 class Outputs:
@@ -69,7 +78,7 @@ class Outputs:
     def forget(self, number: int) -> None:
         self._run.pop(number, None)
 
-    def sizes(self, job: Job) -> int:
+    def size(self, job: Job) -> int:
         """An upper bound of what the job has written, in bytes."""
         return sum(_size(output.log_path(self._logs, job, log)) for log, _ in STREAMS)
 
@@ -77,6 +86,52 @@ class Outputs:
         """What the job's latest run has written so far; bytes that are not UTF-8 are replaced."""
         path = output.log_path(self._logs, job, stream)
         return b"".join(output.read_range(path, _start_in(path, job.run), None)).decode("utf-8", "replace")
+
+
+class Copies:
+    """Which jobs may still write, and the copies of what they have written brought up to date."""
+
+    def __init__(self, queue: Queue, outputs: Outputs) -> None:
+        self._queue = queue
+        self._outputs = outputs
+        self._seen = 0  # the last start, of any job, that is known here
+        self._growing: dict[int, str] = {}  # number → id
+
+    def open(self) -> None:
+        """Find the copies that an earlier server did not finish."""
+        [(self._seen,)] = self._queue.store.run(LAST_START)
+        self._growing = {number: id_of(number) for number in self._outputs.numbers()}
+
+    @property
+    def are_growing(self) -> bool:
+        return bool(self._growing)
+
+    def follow(self) -> None:
+        """Copy what was written since. When the store fails, later."""
+        try:
+            self._follow()
+        except (QueueError, OSError):
+            pass  # whoever asks for something is told; the copies are made up for
+
+    def _follow(self) -> None:
+        store = self._queue.store
+        for seen, name in store.run(STARTS_AFTER, (self._seen, QUEUE)):
+            self._seen = max(self._seen, seen)
+            number = number_of(name)
+            if number is not None:
+                self._growing[number] = name
+        for number, name in list(self._growing.items()):
+            job = store.job_by_id(name)
+            if job is None or self._is_done(number, job):
+                del self._growing[number]
+                self._outputs.forget(number)
+
+    def _is_done(self, number: int, job: Job) -> bool:
+        """True when nothing more will come: what waits will be met again at its start."""
+        try:
+            return self._outputs.copy(number, job) and job.stage not in (RUNNING, CLAIMED)
+        except OSError:
+            return False  # no space: it may come back
 
 
 def _size(path: str) -> int:

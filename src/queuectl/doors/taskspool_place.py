@@ -97,6 +97,20 @@ class Listener:
         self._made = _identity(path)
         self.socket.listen(BACKLOG)
 
+    def accept(self) -> socket.socket | None:
+        """The next client, None when nobody waits. Only this user and root are let in."""
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except BlockingIOError:
+                return None
+            except ConnectionError:
+                continue  # it was in a hurry
+            connection.setblocking(False)
+            if peer_uid(connection) in (0, os.geteuid()):
+                return connection
+            connection.close()
+
     def is_in_place(self) -> bool:
         """Whether the file is still there, and ours."""
         return _identity(self.path) == self._made
