@@ -37,7 +37,7 @@ def ahead_wanted(slots: int, pace: Pace) -> int:
     slow, because the next claim is a commit away.
 
     >>> ahead_wanted(2, Pace(run_s=60.0)), ahead_wanted(2, Pace(run_s=0.001)), ahead_wanted(2, Pace(run_s=0.05))
-    (0, 88, 3)
+    (0, 89, 3)
     """
     if pace.run_s > SHORT_RUN_S:
         return 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from time import monotonic
 
 from . import bell, clock
+from .model import WorkerRow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .model import WorkerRow
     from .queue import Queue
     from .store.base import Store
 
@@ -25,6 +26,23 @@ def _lives(row: WorkerRow, boot: str, namespace: int) -> bool:
     if row.boot_id != boot:
         return False
     return row.pid_ns != namespace or clock.is_alive(row.pid, row.pid_start)
+
+
+def own_row(slots: int, queues: tuple[str, ...]) -> WorkerRow:
+    """This process as a worker, still without its number."""
+    pid = os.getpid()
+    return WorkerRow(
+        id=0,
+        host=os.uname().nodename,
+        pid=pid,
+        pid_start=clock.process_start(pid),
+        boot_id=clock.boot_id(),
+        pid_ns=clock.pid_namespace(),
+        slots=slots,
+        queues=",".join(queues) or None,
+        started_us=clock.now_us(),
+        stopping=None,
+    )
 
 
 def ask(queue: Queue, workers: list[WorkerRow], what: str) -> None:

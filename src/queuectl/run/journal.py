@@ -1,6 +1,6 @@
 """The worker's journal: one line for each step of a run that the store does not know yet.
 
-    S job run time ticks          about to start it; ticks since boot: a process of this run began no earlier
+    S job run time ticks log      about to start it; ticks since boot: a process of this run began no earlier
     P job run pid start time …    it was started (pid and process start time name the process; then log offset)
     E job run status time cpu mem it ended with this wait status
 
@@ -51,8 +51,8 @@ class Journal:
         self._size = 0
         self._live: dict[tuple[int, int], Trace] = {}
 
-    def starting(self, job: int, run: int, now_us: int) -> None:
-        trace = Trace(job, run, started_us=now_us, pid_start=boot_ticks())
+    def starting(self, trace: Trace) -> None:
+        trace = trace.but(pid_start=boot_ticks())
         self._note(trace, _starting_line(trace))
 
     def started(self, trace: Trace) -> None:
@@ -110,7 +110,7 @@ def boot_ticks() -> int:
 
 
 def _starting_line(t: Trace) -> str:
-    return f"S {t.job} {t.run} {t.started_us} {t.pid_start}\n"
+    return f"S {t.job} {t.run} {t.started_us} {t.pid_start} {t.log_start}\n"
 
 
 def _started_line(t: Trace) -> str:
@@ -146,8 +146,8 @@ def _take(traces: dict[tuple[int, int], Trace], words: list[str]) -> None:
     except ValueError:
         return  # not a line of ours: a damaged disk; the run counts as one that nothing is known of
     known = traces.get((job, run), Trace(job, run))
-    if letter == "S" and len(numbers) == 2:
-        traces[job, run] = known.but(started_us=numbers[0], pid_start=numbers[1])
+    if letter == "S" and len(numbers) == 3:
+        traces[job, run] = known.but(started_us=numbers[0], pid_start=numbers[1], log_start=numbers[2])
     elif letter == "P" and len(numbers) == 4:
         traces[job, run] = known.but(pid=numbers[0], pid_start=numbers[1], started_us=numbers[2], log_start=numbers[3])
     elif letter == "E" and len(numbers) == 4:

@@ -31,7 +31,7 @@ LEFT = 86  # its exit status when it was told to leave them running
 HOPELESS = (2, 3, 4, 5, 7)  # a start that failed for a reason that another start would meet again
 GOOD_RUN_S = 5.0  # a worker that lived so long did not die of its start
 PAUSE_S_MAX = 10.0
-DEATHS_MAX = 20  # a worker that never gets going is not started for ever
+DEATHS_MAX = 6  # a worker that never gets going is not started for ever
 ROTATE_BYTES = 2_000_000
 
 
@@ -104,7 +104,7 @@ class Keeper:
         self.code = 0 if code == LEFT else code
         lived = monotonic() - began > GOOD_RUN_S
         self.deaths = 0 if lived or code >= 128 else self.deaths + 1
-        if code in (0, LEFT) or code in HOPELESS or self.deaths > DEATHS_MAX:
+        if code in (0, LEFT) or code in HOPELESS or self.deaths > DEATHS_MAX or (self.stopping and code < 128):
             self.jobs_left = self.jobs_left or code != 0
             return
         self.pause = 0.0 if lived else min(PAUSE_S_MAX, self.pause * 2 or 0.05)
@@ -165,22 +165,6 @@ def become_subreaper() -> None:
 
 def say(line: str) -> None:
     print(f"queuectl: {line}", file=sys.stderr, flush=True)
-
-
-def read_book(path: str, offset: int) -> tuple[dict[tuple[int, int], tuple[int, int, int, int]], int]:
-    """What a keeper has written from an offset on: (pid, start) → (status, ended_us, cpu_us, memory); and the new offset."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            content = file.read()
-    except FileNotFoundError:
-        return {}, offset
-    whole = content[: content.rfind(b"\n") + 1]
-    ends = {}
-    for line in whole.splitlines():
-        pid, start, *rest = [int(word) for word in line.split()]
-        ends[pid, start] = (rest[0], rest[1], rest[2], rest[3])
-    return ends, offset + len(whole)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from .. import output, payload
+from .. import clock, output, payload
 from . import spawn
-from .journal import Trace
+from .journal import Journal, Trace
 from .limits import limited
 
 TYPE_CHECKING = False
@@ -16,32 +16,37 @@ if TYPE_CHECKING:
 
 
 class Launcher:
-    def __init__(self, queue: Queue, store_id: str) -> None:
+    def __init__(self, queue: Queue, store_id: str, journal: Journal) -> None:
         self._queue = queue
+        self._journal = journal
         self._store_id = store_id
         self._environments: dict[int, spawn.Environment] = {}
 
-    def launch(self, job: Job, options: Options, trace: Trace) -> Trace:
-        """Start the job; returns the trace with pid and place in the log.
+    def launch(self, job: Job, options: Options) -> Trace:
+        """Start the job; returns its trace, which stands in the journal: the intent before, the process after.
 
         Raises CannotStart, with the reason written into the log, when the job is the cause; OSError when the system is.
         """
-        logs, began = self._queue.place.logs, trace.started_us
+        logs, began = self._queue.place.logs, clock.now_us()
         out, log_start = output.open_log(logs, job, began)
+        trace = Trace(job.number, job.run, started_us=began, log_start=log_start)
         err = out
         try:
             if options.stderr_apart:
                 err, _ = output.open_log(logs, job, began, ".err")
+            self._journal.starting(trace)
             pid = spawn.start(self._launch(job, options, out, err))
         except spawn.CannotStart as fault:
             os.write(err, f"queuectl: {fault.reason}\n".encode("utf-8", "backslashreplace"))
-            fault.log = (log_start, os.fstat(out).st_size)
+            fault.trace = trace.but(status=fault.status << 8, ended_us=clock.now_us())
             raise
         finally:
             os.close(out)
             if err != out:
                 os.close(err)
-        return trace.but(pid=pid, pid_start=spawn.process_start(pid), log_start=log_start)
+        trace = trace.but(pid=pid, pid_start=clock.process_start(pid))
+        self._journal.started(trace)
+        return trace
 
     def _launch(self, job: Job, options: Options, out: int, err: int) -> spawn.Launch:
         environment = self._environment(job.env)

@@ -25,6 +25,12 @@ def main(arguments: list[str]) -> int:
     except errors.QueueError as fault:
         say(str(fault))
         return fault.exit_code
+    except Exception as fault:
+        # A mistake of ours: one line for the user, the keeper starts the worker again; who mends it sees where.
+        if os.environ.get("QUEUECTL_DEBUG"):
+            raise
+        say(f"internal fault of the worker: {type(fault).__name__}: {fault} (QUEUECTL_DEBUG=1 shows where)")
+        return 1
     return RENEW if worker.renew else LEFT if worker.left else 0
 
 

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from time import monotonic, sleep, time
+from time import monotonic, sleep
 
 from .. import bulk, clock
 from ..lifecycle import Finished, GivenBack, Interrupted
 from ..model import CLAIMED, Job, WorkerRow
 from ..record import Record
-from . import journal, keeper, spawn
+from . import journal, spawn
+from .books import KeeperBooks, forget_old
 from .journal import Trace
 from .running import Run, outcome_of
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 KEEPER_ANSWERS_S = 2.0  # a zombie's keeper is about to write its end
 LOOK_AGAIN_S = 0.005
-BOOK_KEPT_S = 86400.0
 
 
 class Machine(Record):
@@ -46,48 +46,6 @@ class Machine(Record):
 
     def is_of(self, row: WorkerRow) -> bool:
         return (row.boot_id, row.pid_ns) == (self.boot_id, self.pid_ns)
-
-
-class KeeperBooks:
-    """What all keepers of this store have written about processes whose worker died."""
-
-    def __init__(self, run_folder: str) -> None:
-        self._folder = run_folder
-        self._read: dict[str, int] = {}
-        self._ends: dict[tuple[int, int], tuple[int, int, int, int]] = {}
-
-    def refresh(self) -> None:
-        for name in os.listdir(self._folder):
-            if name.startswith("keeper-") and name.endswith(".journal"):
-                path = os.path.join(self._folder, name)
-                if _size(path) < self._read.get(path, 0):
-                    self._read[path] = 0  # it was rotated
-                ends, self._read[path] = keeper.read_book(path, self._read.get(path, 0))
-                self._ends.update(ends)
-
-    def complete(self, trace: Trace) -> Trace:
-        """The trace with its end, when a keeper has seen it."""
-        end = self._ends.get((trace.pid, trace.pid_start))
-        if end is None:
-            return trace
-        status, ended_us, cpu_us, memory = end
-        return trace.but(status=status, ended_us=ended_us, cpu_us=cpu_us, memory_max=memory)
-
-    def ended(self, pid: int, since_ticks: int) -> tuple[int, int] | None:
-        """The process of this number that began after a moment and has ended."""
-        return next((key for key in self._ends if key[0] == pid and key[1] >= since_ticks), None)
-
-    def nameless(self, since_ticks: int, known: set[int]) -> tuple[int, int] | None:
-        """The process that ended after a moment and is in nobody's journal: the one that an open `S` line started."""
-        found = [key for key in self._ends if key[1] >= since_ticks and key[0] not in known]
-        return found[0] if len(found) == 1 else None
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
 
 
 def sweep(worker: Worker) -> None:
@@ -107,24 +65,7 @@ def sweep(worker: Worker) -> None:
         finally:
             os.close(fd)
         _unlink(path)
-    _forget_books(worker.queue.place.run)
-
-
-def _forget_books(folder: str) -> None:
-    """Remove what keepers that are gone have left for whoever takes over, once everybody has had a day to read it."""
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        if name.startswith("keeper-") and name.endswith(".journal") and time() - _mtime(path) > BOOK_KEPT_S:
-            pid, start = name.removesuffix(".journal").split("-")[1:]
-            if not clock.is_alive(int(pid), int(start)):
-                _unlink(path)
-
-
-def _mtime(path: str) -> float:
-    try:
-        return os.stat(path).st_mtime
-    except FileNotFoundError:
-        return time()  # another worker removed it
+    forget_old(worker.queue.place.run)
 
 
 def _lock(path: str) -> int | None:

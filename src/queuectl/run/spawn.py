@@ -11,7 +11,6 @@ import os
 import signal
 
 from .. import jsontext
-from ..clock import process_start as process_start
 from ..model import Job
 from ..record import Record
 from . import system
@@ -19,6 +18,8 @@ from . import system
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from .journal import Trace
 
 COOKIE = b"QUEUECTL_RUN"  # in every job's environment: "store:job:run", to find what left its session
 SHELL = "/bin/sh"
@@ -43,7 +44,7 @@ class CannotStart(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
-        self.log = (0, 0)  # what of the job's log belongs to this run
+        self.trace: Trace | None = None  # of the run that did not begin
 
 
 class Launch(Record):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..queue import Queue
     from .running import Run
 
-SETTINGS_S = 0.2  # the file is looked at again no more often
+SETTINGS_S = 0.02  # the file is looked at again no more often
 
 
 class Terms:

@@ -15,9 +15,10 @@ from time import monotonic
 
 from .. import bell, clock, codec, plan
 from ..lifecycle import Finished, GivenBack, Started
-from ..model import CLAIMED, Job, Options, Outcome, WorkerRow
+from ..model import CLAIMED, Job, Options, Outcome
 from ..store.base import Queues
-from . import cgroup, holes, journal, pidfd, recovery, spawn, system
+from ..workers import own_row
+from . import books, cgroup, holes, journal, recovery, spawn, system
 from .committer import Committer, Report, Turn
 from .journal import Trace
 from .launcher import Launcher
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from ..lifecycle import Event
     from ..queue import Queue
 
-KERNEL_ANSWERS_S = 0.2  # a keeper knows more than the kernel (usage), so it is waited for so long
-KEEPER_ANSWERS_S = 5.0
 SYSTEM_PAUSE_S = 0.5  # after the system refused a process
 
 
@@ -97,15 +96,15 @@ class Worker:
         place = self.queue.place
         self._ears = self.queue.listener(bell.WORK)
         self.store_id = self.queue.store.run("select value from meta where key = 'store_id'")[0][0]
-        self._launcher = Launcher(self.queue, self.store_id)
         with self.queue.store.transaction():
             # The journal and its lock are there before anybody can see the worker.
-            self.id = self.queue.store.add_worker(self._row())
+            self.id = self.queue.store.add_worker(own_row(self.slots, self._names))
             self.journal = journal.Journal(journal.journal_path(place.run, self.id))
+        self._launcher = Launcher(self.queue, self.store_id, self.journal)
         self._committer = Committer(self.queue, self.id, self.queues)
         self._poll = system.Poll()
         self._groups = cgroup.delegated()
-        self._books = recovery.KeeperBooks(place.run)
+        self._books = books.KeeperBooks(place.run)
         self._wake_fd = self._surroundings.wake_fd
         self._parent = system.watch(os.getppid()) if self.keeper_arguments else -1
         for fd in (self._ears.fd, self._committer.fd, self._wake_fd, self._parent):
@@ -113,21 +112,6 @@ class Worker:
                 self._poll.register(fd)
         self._say(f"worker {self.id} runs, {self.slots} slot{'s' if self.slots > 1 else ''}")
         self._recover()
-
-    def _row(self) -> WorkerRow:
-        pid = os.getpid()
-        return WorkerRow(
-            id=0,
-            host=os.uname().nodename,
-            pid=pid,
-            pid_start=clock.process_start(pid),
-            boot_id=clock.boot_id(),
-            pid_ns=clock.pid_namespace(),
-            slots=self.slots,
-            queues=",".join(self._names) or None,
-            started_us=clock.now_us(),
-            stopping=None,
-        )
 
     def _recover(self) -> None:
         recovery.sweep(self)
@@ -287,21 +271,18 @@ class Worker:
     # ------------------------------------------------------------ one job
 
     def _start(self, job: Job) -> None:
-        now = clock.now_us()
         options = self.terms.options_of(job)
-        self.journal.starting(job.number, job.run, now)
-        trace = Trace(job.number, job.run, started_us=now)
         try:
-            trace = self._launcher.launch(job, options, trace)
+            trace = self._launcher.launch(job, options)
         except spawn.CannotStart as fault:
-            failed = trace.but(status=fault.status << 8, ended_us=clock.now_us(), log_start=fault.log[0])
-            self._record_end(job, outcome_of(failed, fault.reason, fault.log[1]), options)
+            assert fault.trace is not None
+            outcome = outcome_of(fault.trace, fault.reason, self.terms.log_size(job))
+            self._record_end(job, outcome, options)
         except OSError as fault:
             self._say(f"job {job.id} cannot be started now: {fault.strerror}")
             self._not_before = monotonic() + SYSTEM_PAUSE_S
             self._events.append((job, GivenBack(f"the system refused: {fault.strerror}")))
         else:
-            self.journal.started(trace)
             run = Run(job, trace, spawn.cookie_of(self.store_id, job), options, self.terms.timeout_of(job))
             self._untold.append(run)
             self._watch(run)
@@ -338,32 +319,19 @@ class Worker:
                 return
             self.journal.ended(trace)
             run.reap()
-        elif not self._told_by_keeper(run):
-            return
+        else:
+            known = self._books.learn_end(run)
+            if known is None:
+                self._unregister(run)  # its descriptor stays ready; `next_moment` says when to ask again
+                return
+            if known:
+                self.journal.ended(run.trace)
         run.over = True
         self._unregister(run)
         run.close()
         run.settle_leftovers(self.terms.grace_of(run))
         if run.tend():
             self._close_run(run)
-
-    def _told_by_keeper(self, run: Run) -> bool:
-        """The end of an adopted run, once its keeper has written it; unknown after a while, when nobody has."""
-        self._books.refresh()
-        run.trace = self._books.complete(run.trace)
-        if run.trace.status is not None:
-            self.journal.ended(run.trace)
-            return True
-        if run.asked_since is None:
-            # Its descriptor stays ready, but the keeper or init may not have reaped it: look again in a moment.
-            run.asked_since = monotonic()
-            self._unregister(run)
-        status = pidfd.exit_status(run.pidfd) if run.pidfd >= 0 else None
-        if status is not None and monotonic() - run.asked_since > KERNEL_ANSWERS_S:
-            run.trace = run.trace.but(status=status, ended_us=clock.now_us())
-            self.journal.ended(run.trace)
-            return True
-        return monotonic() - run.asked_since > KEEPER_ANSWERS_S
 
     def _unregister(self, run: Run) -> None:
         if run.pidfd in self._by_fd:
