@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "service status": ("care", "how that service is"),
     "export": ("transfer", "write jobs as JSON lines"),
     "import": ("transfer", "read jobs from an export or a jobs_database.json"),
+    "send": ("send", "put a packet into a folder that another machine's queue runs in order"),
     "completion": ("completion", "shell completion for bash, zsh or fish"),
 }
 
