@@ -11,6 +11,8 @@ AHEAD_S = 0.04  # of work held claimed
 AHEAD_MAX = 512
 AHEAD_KEPT_S = 0.25  # a job claimed ahead that found no slot for so long goes back to the queue
 TELL_AFTER_S = 0.02  # a run older than this is told to the store as running; a shorter one by its end alone
+IDLE_LOOK_S = 0.25  # how often a worker that ends when idle looks whether others have finished
+PRUNE_AT_ONCE = 200  # old jobs removed in one tick
 TICK_S = 5.0  # the slow poll behind the bell: lost rings, changed clocks, workers that died
 WEIGHT = 0.2  # of the newest value in a moving average
 

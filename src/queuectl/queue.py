@@ -224,6 +224,9 @@ class Queue:
             pruned += part
             for job in part:
                 self._remove_files(job)
+        with self.store.transaction():
+            self.store.forget_envs({job.env for job in pruned if job.env is not None})
+        self.store.shrink()
         return pruned
 
     def _remove_files(self, job: Job) -> None:
@@ -286,6 +289,14 @@ def _cwd() -> str:
 
 
 def _umask() -> int:
+    """This process's umask, read where it can be: setting it to learn it would show to other threads."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"Umask:"):
+                    return int(line[6:], 8)
+    except OSError:
+        pass  # not Linux
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

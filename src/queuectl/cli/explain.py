@@ -52,14 +52,15 @@ def _ended(job: Job) -> str:
     if job.state == "cancelled":
         return f"it was cancelled at {codec.iso(job.finished_us)}; 'queuectl retry {job.id}' runs it again"
     how = job.reason or f"exit status {job.exit_code}"
-    return f"it failed {job.attempts} times, the last time with {how}; 'queuectl dlq retry {job.id}' runs it again"
+    times = "once" if job.attempts == 1 else f"{job.attempts} times"
+    return f"it failed {times}, at last with {how}; 'queuectl dlq retry {job.id}' runs it again"
 
 
 def _waits_for_time(job: Job) -> str:
     assert job.due_us is not None
     left = max(0.0, (job.due_us - clock.now_us()) / 1e6)
     why = f"it failed {job.attempts} of {job.max_retries + 1} times and runs again" if job.attempts else "it is due"
-    return f"{why} at {codec.iso(job.due_us)}, in {ago(left)}"
+    return f"{why} at {codec.iso(job.due_us)}, in {ago(left + 0.999)}"
 
 
 def _waits_for_slot(queue: Queue, job: Job) -> list[str]:

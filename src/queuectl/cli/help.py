@@ -95,9 +95,19 @@ def _unknown(word: str) -> InvalidInput:
     return InvalidInput(f"unknown command {word[:80]!r}", hint=hint)
 
 
+def _usage(name: str, command: Command) -> str:
+    """One line: argparse's own lists every option and cannot show what comes after `--`."""
+    parts = ["queuectl " + name, "[options]" if command.options else ""]
+    words = f"[{command.words} …]" if command.most != command.least and not command.takes_rest else command.words
+    if command.takes_rest:
+        words = f"({command.words} | --command TEXT | -- PROGRAM ARG …)"
+    return " ".join([part for part in (*parts, words) if part])
+
+
 def parser(name: str, command: Command) -> Parser:
     made = Parser(
         prog=f"queuectl {name}",
+        usage=_usage(name, command),
         description=COMMANDS[name][1] + "." + (f" {command.about}" if command.about else ""),
         epilog=f"example:\n  {command.example}" if command.example else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,

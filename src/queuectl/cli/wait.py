@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from .. import codec, signals
-from ..errors import InvalidInput
+from ..errors import InvalidInput, NotFound
 from ..workers import living
 from .command import SELECTION, Arguments, Command, Option
 from .open import NO_WORKER, selection, the_queue
@@ -21,7 +21,10 @@ def run(arguments: Arguments) -> int:
     if not arguments.words and not arguments.given("state", "queue", "label"):
         raise InvalidInput("say which jobs to wait for", hint="queuectl wait 5 7-9, or last, or all")
     with the_queue(create=False) as queue:
-        jobs = queue.find(selection(arguments))
+        query = selection(arguments)
+        jobs = queue.find(query)
+        if not jobs and (query.ids or query.ranges):
+            raise NotFound("no job matches", why="words and options narrow each other", hint="'queuectl list' with the same")
         if any(not job.ended for job in jobs) and not living(queue.store):
             note(NO_WORKER)
         progress = _progress if sys.stderr.isatty() else None

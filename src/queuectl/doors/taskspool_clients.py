@@ -92,8 +92,8 @@ class Mailbox:
     def ring(self) -> None:
         try:
             os.write(self._end, b"!")
-        except BlockingIOError:
-            pass  # it has rung
+        except OSError:
+            pass  # it has rung and is full, or it is closed and nobody waits
 
     def take(self) -> Iterator[tuple[Client, bytes | None]]:
         try:
@@ -105,4 +105,5 @@ class Mailbox:
 
     def close(self) -> None:
         os.close(self.fd)
-        os.close(self._end)
+        end, self._end = self._end, -1
+        os.close(end)

@@ -29,8 +29,8 @@ PR_SET_CHILD_SUBREAPER = 36
 RENEW = 85  # the worker's exit status that asks for new code under running jobs
 LEFT = 86  # its exit status when it was told to leave them running
 HOPELESS = (2, 3, 4, 5, 7)  # a start that failed for a reason that another start would meet again
-GOOD_RUN_S = 5.0  # a worker that lived so long did not die of its start
-PAUSE_S_MAX = 10.0
+GOOD_RUN_S = 1.0  # a worker that lived so long did not die of its start
+PAUSE_S_MAX = 2.0
 DEATHS_MAX = 6  # a worker that never gets going is not started for ever
 ROTATE_BYTES = 2_000_000
 

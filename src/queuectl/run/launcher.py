@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from .. import clock, output, payload
@@ -13,6 +14,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..model import Job, Options
     from ..queue import Queue
+
+
+# A link, a folder or a file of somebody else stands where the log should be: the job's own misfortune, not the system's.
+IN_THE_WAY = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES)
+
+
+def _cannot_start(trace: Trace, reason: str, status: int = spawn.CANNOT_START) -> spawn.CannotStart:
+    fault = spawn.CannotStart(status, reason)
+    fault.trace = trace.but(status=status << 8, ended_us=clock.now_us())
+    return fault
 
 
 class Launcher:
@@ -28,8 +39,14 @@ class Launcher:
         Raises CannotStart, with the reason written into the log, when the job is the cause; OSError when the system is.
         """
         logs, began = self._queue.place.logs, clock.now_us()
-        out, log_start = output.open_log(logs, job, began)
-        trace = Trace(job.number, job.run, started_us=began, log_start=log_start)
+        trace = Trace(job.number, job.run, started_us=began)
+        try:
+            out, log_start = output.open_log(logs, job, began)
+        except OSError as fault:
+            if fault.errno not in IN_THE_WAY:
+                raise
+            raise _cannot_start(trace, f"{output.log_path(logs, job)} is no plain file") from None
+        trace = trace.but(log_start=log_start)
         err = out
         try:
             if options.stderr_apart:
@@ -38,8 +55,7 @@ class Launcher:
             pid = spawn.start(self._launch(job, options, out, err))
         except spawn.CannotStart as fault:
             os.write(err, f"queuectl: {fault.reason}\n".encode("utf-8", "backslashreplace"))
-            fault.trace = trace.but(status=fault.status << 8, ended_us=clock.now_us())
-            raise
+            raise _cannot_start(trace, fault.reason, fault.status) from None
         finally:
             os.close(out)
             if err != out:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 5.0
 POLL_S = 0.02
+GOOD_RUN_S = 10.0  # a worker that lived so long did not die of its start
+PAUSE_S_MAX = 60.0
 
 
 class OwnWorker:
@@ -33,6 +35,8 @@ class OwnWorker:
         self._slots = slots
         self._log = log
         self._keeper = 0
+        self._started = 0.0
+        self._pause = 0.0
         self._files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # for its jobs, whatever the server needs
 
     def start(self) -> None:
@@ -45,8 +49,12 @@ class OwnWorker:
         self._spawn()
 
     def tend(self) -> None:
-        """Start it again if keeper and worker have both died."""
-        if not self._keeper_lives() and not self._living():
+        """Start it again if keeper and worker have both died; with growing pauses if it keeps dying."""
+        if self._keeper_lives() or self._living():
+            if monotonic() - self._started > GOOD_RUN_S:
+                self._pause = 0.0
+        elif monotonic() - self._started >= self._pause:
+            self._pause = min(PAUSE_S_MAX, self._pause * 2 or 1.0)
             self._spawn()
 
     def finish(self) -> None:
@@ -70,6 +78,7 @@ class OwnWorker:
             self._keeper = os.posix_spawn(sys.executable, argv, start.environ(), file_actions=actions, setsid=True)
         finally:
             os.close(log)
+        self._started = monotonic()
 
     def _keeper_lives(self) -> bool:
         if self._keeper and os.waitpid(self._keeper, os.WNOHANG)[0]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from time import monotonic
 
-from .. import codec, output, trouble
+from .. import clock, codec, output, plan, trouble
 from ..config import Config
 from ..errors import QueueError
+from ..model import Query
 from . import holes
 
 TYPE_CHECKING = False
@@ -67,3 +68,9 @@ class Terms:
         if low and not self.disk_is_low:
             self._say(f"{low}; no new job starts")
         self.disk_is_low = bool(low)
+
+    def prune_old(self) -> None:
+        """Remove what ended more than `keep_days` ago, some at a time."""
+        if self.config.keep_days:
+            before = clock.now_us() - round(self.config.keep_days * 86400e6)
+            self._queue.prune(Query(ended_before_us=before, limit=plan.PRUNE_AT_ONCE, oldest_first=True))

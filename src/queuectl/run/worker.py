@@ -67,6 +67,7 @@ class Worker:
         self._next_due_us: int | None = None
         self._next_tick = 0.0
         self._next_look = 0.0
+        self._next_idle_look = 0.0
         self._not_before = 0.0
         self._signals = 0
         self._stopping = ""
@@ -181,6 +182,8 @@ class Worker:
             moments.append(self._ahead_since + plan.AHEAD_KEPT_S)
         if self._untold and not self._committing:
             moments.append(self._untold[0].began + plan.TELL_AFTER_S)
+        if self._until_idle and not self._runs and not self._committing:
+            moments.append(self._next_idle_look)
         if self._not_before > now:
             moments.append(self._not_before)
         return moments
@@ -204,6 +207,8 @@ class Worker:
             self._pace = self._pace.but(run_s=plan.Pace().run_s)
         if self._next_due_us is not None and clock.now_us() >= self._next_due_us:
             self._rung, self._next_due_us = True, None
+        if self._until_idle and not self._runs and now >= self._next_idle_look:
+            self._rung, self._next_idle_look = True, now + plan.IDLE_LOOK_S
         if now >= self._next_tick:
             self._next_tick = now + plan.TICK_S
             self._rung = True
@@ -211,6 +216,7 @@ class Worker:
             self.terms.look_at_disk()
             if self._groups:
                 cgroup.sweep(self._groups)
+            self.terms.prune_old()
             self.queue.store.checkpoint()
 
     def _start_ready(self) -> None:

@@ -10,11 +10,12 @@ from ..errors import Conflict
 from ..model import CLAIMED, READY, RUNNING, Attempt, HistoryEntry, Job, WorkerRow, state_of
 from . import sql
 from .sums import Sums
+from .transaction import Transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any, Self
+    from typing import Any
 
     from ..lifecycle import Change, Event
     from ..locate import Place
@@ -33,7 +34,6 @@ class Store:
         self.lock = RLock()
         self.sums = Sums()
         self._lanes: dict[str, int] = {}
-        self._envs: dict[bytes, int] = {}
 
     # ------------------------------------------------------------ the engine's part
 
@@ -56,6 +56,9 @@ class Store:
         raise NotImplementedError  # an engine's
 
     def checkpoint(self) -> None:
+        raise NotImplementedError  # an engine's
+
+    def shrink(self) -> None:
         raise NotImplementedError  # an engine's
 
     def wal_bytes(self) -> int:
@@ -106,12 +109,10 @@ class Store:
 
     def env_id(self, digest: bytes, body: bytes) -> int:
         """The number of this environment, stored on its first use; inside a transaction."""
-        if digest not in self._envs:
-            found = self.run("select id from envs where digest = ?", (digest,))
-            if not found:
-                found = self.run("insert into envs (digest, body) values (?, ?) returning id", (digest, body))
-            self._envs[digest] = int(found[0][0])
-        return self._envs[digest]
+        found = self.run("select id from envs where digest = ?", (digest,))
+        if not found:
+            found = self.run("insert into envs (digest, body) values (?, ?) returning id", (digest, body))
+        return int(found[0][0])
 
     def env_body(self, env: int) -> bytes:
         [(body,)] = self.run("select body from envs where id = ?", (env,))
@@ -165,6 +166,7 @@ class Store:
         from ..lifecycle import step  # here: `enqueue` changes no job, and has no use for the table
 
         versions = self._versions([job for job, _ in pairs])
+        closed = {lane for (lane,) in self.run(sql.CLOSED_LANES)}
         changes: list[Change] = []
         for job, event in pairs:
             if versions.get(job.number) != job.version:
@@ -173,6 +175,8 @@ class Store:
                     continue
                 job = fresh
             try:
+                if job.lane in closed:
+                    raise Conflict(f"cannot {event.name} job {job.id}", why="the pile it is part of is still being added")
                 changes.append(self._at_home(step(job, event, now)))
             except Conflict as conflict:
                 if refused is None:
@@ -215,6 +219,11 @@ class Store:
             self.run_many("delete from " + statement, keys)
         for job in jobs:
             self.sums.add(job.queue, job.state, job.stage, job.lane, -1)
+
+    def forget_envs(self, envs: set[int]) -> None:
+        """Remove those of these environments that no job has any more: they may hold secrets."""
+        for env in envs:
+            self.run("delete from envs where id = ? and not exists (select 1 from jobs where env = ?)", (env, env))
 
     # ------------------------------------------------------------ claiming
 
@@ -365,36 +374,3 @@ class Queues:
 
     def serves(self, queue: str) -> bool:
         return queue in self.names if self.names else queue not in self.RESERVED
-
-
-class Transaction:
-    """All or nothing: `with store.transaction():`. The sums collected inside are written with it."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __enter__(self) -> Self:
-        self._store.lock.acquire()
-        try:
-            self._store.sums = Sums()
-            self._store.begin()
-        except BaseException:
-            self._store.lock.release()
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        store = self._store
-        try:
-            if kind is None:
-                store._write_sums()
-                store.end()
-        except BaseException:
-            kind = BaseException
-            raise
-        finally:
-            if kind is not None:
-                store.undo()
-                store._lanes.clear()  # one may have been made in the transaction that is no more,
-                store._envs.clear()  # and so may an environment
-            store.lock.release()

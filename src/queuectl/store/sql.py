@@ -33,6 +33,7 @@ SET_META = "insert into meta (key, value) values (?, ?) on conflict (key) do not
 LANE_OF_QUEUE = "select lane from queues where name = ?"
 ADD_LANE = "insert into lanes (queue, adder, first) values (?, ?, ?) returning id"
 ADD_QUEUE = "insert into queues (name, lane) values (?, ?)"
+CLOSED_LANES = "select id from lanes where adder is not null"
 OPEN_LANES = """
 select lanes.id, lanes.queue, queues.parallel
 from lanes join queues on queues.name = lanes.queue

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x51C71
 SCHEMA_VERSION = 1
 BUSY_MS = 10_000
+SHRINK_ABOVE_PAGES, SHRINK_PAGES = 1000, 500
 # A short-lived process that closes last checkpoints only when the log has grown to this; see `close`.
 CHECKPOINT_BYTES = 1_000_000
 
@@ -87,6 +88,12 @@ class SqliteStore(Store):
                 self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             except apsw.BusyError:
                 pass  # somebody else is at it
+
+    def shrink(self) -> None:
+        """Give some of the room of removed rows back to the file system, a little at a time."""
+        [(free,)] = self.run("pragma freelist_count")
+        if free > SHRINK_ABOVE_PAGES:
+            self.run(f"pragma incremental_vacuum({SHRINK_PAGES})")
 
     def wal_bytes(self) -> int:
         return _size(self.path + "-wal")

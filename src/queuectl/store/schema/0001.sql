@@ -119,8 +119,8 @@ create table totals (
   waited_us integer not null default 0
 ) without rowid;
 
--- Environments of submitters, once per distinct content.
-create table envs (id integer primary key, digest blob not null unique, body blob not null);
+-- Environments of submitters, once per distinct content. Workers remember them by id, so that no id comes twice.
+create table envs (id integer primary key autoincrement, digest blob not null unique, body blob not null);
 
 create table workers (
   id integer primary key autoincrement,
