@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -126,6 +127,27 @@ def test_the_server_takes_no_arguments(place: Spooler) -> None:
     done = subprocess.run(command, env=place.env, capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: taskspoold\n")
+
+
+def test_signals_while_it_starts_and_while_it_ends_leave_no_socket(place: Spooler) -> None:
+    place.process = process = place.launch()
+    eventually(place.path.exists)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert not place.path.exists()
+    place.start()
+    assert place.process
+    for _ in range(20):
+        place.process.send_signal(signal.SIGTERM)
+    assert place.process.wait(20) == 0
+    assert not place.path.exists()
+
+
+def test_a_worker_that_died_with_its_keeper_is_started_again(server: Spooler) -> None:
+    for pid in sorted(server.processes("queuectl.run")):
+        os.kill(pid, signal.SIGKILL)
+    server.queue("echo alive")
+    assert server.ended(1)["stdout"] == "alive\n"
 
 
 # ---------------------------------------------------------------- clean-up

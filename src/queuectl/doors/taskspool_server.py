@@ -10,7 +10,7 @@ import resource
 from contextlib import ExitStack
 from time import monotonic, sleep
 
-from ..errors import Conflict
+from ..errors import Conflict, QueueError
 from ..files import FILE_MODE, private_folder
 from ..run.own import OwnWorker
 from .taskspool import Door
@@ -74,7 +74,10 @@ class Server:
         if not self._listener.is_in_place():
             self._say(f"the socket {self._settings.socket} is gone; ending")
             return False
-        self._worker.tend()
+        try:
+            self._worker.tend()
+        except (QueueError, OSError) as fault:
+            self._say(f"cannot look after the worker: {fault}")  # the next tick may
         return True
 
 
