@@ -200,8 +200,8 @@ def enter(job: Job, stage: Stage, **changes: Any) -> Job:
     kept = job.worker if stage == RUNNING else None
     stop = job.stop if stage == RUNNING else None
     due = changes.pop("due_us", None)
-    after = job.but(stage=stage, worker=kept, stop=stop, due_us=due, **changes)
-    return after.but(state=state_of(stage, after.attempts))
+    state = state_of(stage, changes.get("attempts", job.attempts))
+    return job.but(stage=stage, state=state, worker=kept, stop=stop, due_us=due, **changes)
 
 
 RULES: dict[tuple[Stage, str], Rule] = {

@@ -23,7 +23,7 @@ BLOCK = 4096
 
 def log_path(folder: str, job: Job, stream: str = "") -> str:
     """The log of a job; `stream` is `.err` for jobs that keep stderr apart."""
-    return os.path.join(folder, f"{job.id}{stream}.log")
+    return f"{folder}/{job.id}{stream}.log"
 
 
 def log_paths(folder: str, job: Job, stderr_apart: bool) -> list[str]:

@@ -86,8 +86,12 @@ class Committer:
 
     def _serve(self) -> None:
         while (turn := self._turns.get()) is not None:
-            self.reports.put(self._persist(turn))
+            report = self._persist(turn)
+            self.reports.put(report)
             os.write(self._wake, b"!")
+            # Only now: whoever waits for ends can wait a moment longer than a job that can start.
+            if turn.events or turn.traces or report.claimed:
+                bell.ring(self._queue.place.run, bell.DONE)
 
     def _persist(self, turn: Turn) -> Report:
         pause, said = RETRY_S_MIN, -SAY_AGAIN_S
@@ -113,8 +117,6 @@ class Committer:
             stopping = store.run("select stopping from workers where id = ?", (self._worker,))
             due = store.next_due()
         took = monotonic() - began
-        if turn.events or turn.traces or claimed:
-            bell.ring(self._queue.place.run, bell.DONE)
         return Report(
             turn=turn,
             claimed=claimed,

@@ -30,6 +30,7 @@ class Launcher:
     def __init__(self, queue: Queue, store_id: str, journal: Journal) -> None:
         self._queue = queue
         self._journal = journal
+        self._logs = queue.place.logs
         self._store_id = store_id
         self._environments: dict[int, spawn.Environment] = {}
 
@@ -38,7 +39,7 @@ class Launcher:
 
         Raises CannotStart, with the reason written into the log, when the job is the cause; OSError when the system is.
         """
-        logs, began = self._queue.place.logs, clock.now_us()
+        logs, began = self._logs, clock.now_us()
         trace = Trace(job.number, job.run, started_us=began)
         try:
             out, log_start = output.open_log(logs, job, began)

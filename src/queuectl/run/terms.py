@@ -24,6 +24,7 @@ SETTINGS_S = 0.02  # the file is looked at again no more often
 class Terms:
     def __init__(self, queue: Queue, say: Callable[[str], None]) -> None:
         self._queue = queue
+        self._logs = queue.place.logs
         self._say = say
         self._config = Config()
         self._config_until = 0.0
@@ -50,18 +51,28 @@ class Terms:
         return self.config.kill_grace if run.options.grace_s is None else run.options.grace_s
 
     def log_size(self, job: Job) -> int:
-        return output.size(self._queue.place.logs, job)
+        return output.size(self._logs, job)
 
     def bound_output(self, run: Run) -> None:
         """A run that prints without end: the middle of its log goes, or it does."""
-        limit = self.config.max_output if run.options.max_output is None else run.options.max_output
-        for path in output.log_paths(self._queue.place.logs, run.job, run.options.stderr_apart) if limit else ():
+        limit = self._output_limit(run)
+        for path in output.log_paths(self._logs, run.job, run.options.stderr_apart) if limit else ():
             if not holes.is_over(path, run.trace.log_start, limit):
                 continue
             if self.config.output_over == "kill" and not run.over:
                 run.stop("output limit", self.grace_of(run))
             else:
                 holes.cut_middle(path, run.trace.log_start, limit)
+
+    def _output_limit(self, run: Run) -> int:
+        return self.config.max_output if run.options.max_output is None else run.options.max_output
+
+    def final_log_size(self, run: Run) -> int:
+        """How long the log of a run is that has ended; a last look at its bound."""
+        size = self.log_size(run.job)
+        if size - run.trace.log_start > self._output_limit(run) or run.options.stderr_apart:
+            self.bound_output(run)
+        return size
 
     def look_at_disk(self) -> None:
         low = trouble.disk_is_low(self._queue.place, self.config.min_free)

@@ -354,8 +354,7 @@ class Worker:
             why = "worker and keeper died, and nobody saw how it ended"
             self._events.append((run.job, recovery.interrupted(self, run.job, why)))
         else:
-            self.terms.bound_output(run)
-            self._record_end(run.job, run.outcome(self.terms.log_size(run.job)), run.options)
+            self._record_end(run.job, run.outcome(self.terms.final_log_size(run)), run.options)
 
     def _record_end(self, job: Job, outcome: Outcome, options: Options) -> None:
         backoff = self.terms.config.backoff
