@@ -139,6 +139,17 @@ def test_a_thousand_clients_at_once_are_all_answered_among_silent_and_leaving_on
     assert not os.path.exists(server.folder / "left")
 
 
+def test_more_clients_than_descriptors_wait_outside_and_silent_ones_make_room(place: Spooler) -> None:
+    place.start(NOFILE="80")
+    silent = [place.connect() for _ in range(60)]
+    began = time.monotonic()
+    assert place.queue("echo in") == "Job started: echo in"
+    assert 0.5 < time.monotonic() - began < 8.0
+    assert place.ended(1)["stdout"] == "in\n"
+    for client in silent:
+        client.close()
+
+
 @pytest.mark.chaos
 def test_idle_connections_are_closed_and_what_half_a_request_asked_is_not_done(server: Spooler) -> None:
     with server.connect() as silent, server.connect() as half:

@@ -13,8 +13,6 @@ from ..queue import Queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
     from typing import NoReturn
 
 USAGE = """usage: taskspoold
@@ -41,25 +39,20 @@ def main(argv: list[str]) -> int:
     except QueueError as fault:
         say(str(fault))
         return fault.exit_code
+    except OSError as fault:
+        say(f"{fault.filename or 'cannot serve'}: {fault.strerror or fault}")
+        return 1
 
 
 def _serve(settings: Settings) -> int:
-    _on_signals(_leave)
     make_folders(settings)
-    with Queue(place_of(settings, os.environ), create=True) as queue, Server(queue, settings, say) as server:
-        _on_signals(lambda *_: server.stop())
-        return 1 if server.run() else 0
-
-
-def _on_signals(do: Callable[[int, FrameType | None], None]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, do)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """Asked to end while still starting: leave, taking away what was made so far."""
-    raise SystemExit(0)
+    with Queue(place_of(settings, os.environ), create=True) as queue:
+        server = Server(queue, settings, say)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, lambda *_: server.stop())
+        with server:
+            return 1 if server.run() else 0
 
 
 def say(line: str) -> None:

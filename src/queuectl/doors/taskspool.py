@@ -10,6 +10,7 @@ the clerk, speaks with the store, for all that have asked since it last did in o
 
 from __future__ import annotations
 
+import resource
 from _queue import Empty, SimpleQueue
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
@@ -25,7 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ACCEPT_AGAIN_S = 0.1  # after descriptors ran out
+ACCEPT_AGAIN_S = 0.1
+FILES_KEPT = 50  # descriptors for the store, outputs, and whatever else is not a client
 TICK_S = 2.0
 COPY_S = 0.5  # between looks at the output of running jobs
 LAST_ANSWERS_S = 1.0  # for clients to take theirs when the door closes
@@ -99,7 +101,9 @@ class Door:
         self._tick = tick
         self._next_tick = monotonic() + TICK_S
         self._patience = Patience()
-        self._accept_at: float | None = None  # out of descriptors: when to try again
+        self._clients = 0
+        self._most = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_KEPT)
+        self._accept_at: float | None = None  # full: when to look again
         self._stopping = False
         self._mailbox = Mailbox()
         self._ears = spool.queue.listener(bell.DONE)
@@ -147,18 +151,28 @@ class Door:
 
     def _accept(self) -> None:
         for _ in range(ACCEPT_AT_ONCE):
-            try:
-                connection = self._listener.accept()
-            except OSError:
+            if self._is_full():
                 # Whoever waits outside is let in when some client has gone.
                 self._selector.unregister(self._listener.socket)
                 self._accept_at = monotonic() + ACCEPT_AGAIN_S
                 break
+            connection = self._listener.accept()
             if connection is None:
                 break
+            self._clients += 1
             client = Client(connection)
             self._patience.wait_for_more(client)
             self._selector.register(connection, EVENT_READ, partial(self._read, client))
+
+    def _is_full(self) -> bool:
+        """Whether no descriptor is left for one more client. Who has been silent longest makes room."""
+        if self._clients < self._most:
+            return False
+        silent = self._patience.longest_silent()
+        if silent is None:
+            return True
+        self._drop(silent)
+        return False
 
     def _read(self, client: Client) -> None:
         try:
@@ -177,7 +191,7 @@ class Door:
     def _complete(self, client: Client) -> None:
         self._let_be(client)
         if client.has_left():
-            client.socket.close()
+            self._drop(client)
         elif client.is_too_long:
             self._reply(client, said(f"Request is longer than {REQUEST_MAX} bytes; nothing was run"))
         else:
@@ -209,7 +223,7 @@ class Door:
     def _deliver(self) -> None:
         for client, answer in self._mailbox.take():
             if answer is None:
-                client.socket.close()
+                self._drop(client)
             else:
                 self._reply(client, answer)
 
@@ -237,6 +251,7 @@ class Door:
     def _drop(self, client: Client) -> None:
         self._let_be(client)
         client.socket.close()
+        self._clients -= 1
 
     def _let_be(self, client: Client) -> None:
         """Expect nothing of it, neither bytes nor time; its connection stays."""

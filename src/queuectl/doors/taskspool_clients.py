@@ -16,6 +16,7 @@ QUIET_S = 0.1  # of silence that end a request
 QUIET_BYTES_MAX = 65_536  # beyond this only the end of the sending half does
 REQUEST_MAX = 8_000_000
 IDLE_S = 10.0  # a client that neither sends nor takes anything for so long is closed
+HURRY_S = 1.0  # when others wait to be let in
 
 
 class Client:
@@ -67,6 +68,13 @@ class Patience:
     def forget(self, client: Client) -> None:
         self.quiet.pop(client, None)
         self.idle.pop(client, None)
+
+    def longest_silent(self) -> Client | None:
+        """Who has had the time to say something and has not."""
+        client = next(iter(self.idle), None)
+        if client is None or client.request or client.answer or self.idle[client] - monotonic() > IDLE_S - HURRY_S:
+            return None
+        return client
 
     def next_ends(self) -> list[float]:
         return [group[next(iter(group))] for group in (self.quiet, self.idle) if group]

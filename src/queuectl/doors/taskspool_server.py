@@ -38,6 +38,8 @@ class Server:
         self._queue = queue
         self._settings = settings
         self._say = say
+        self._door: Door | None = None
+        self._stopping = False
 
     def __enter__(self) -> Self:
         settings, queue = self._settings, self._queue
@@ -54,8 +56,8 @@ class Server:
             _make_room_for_clients()
             self._door = Door(self._listener, spool, self._tick)
             opened.callback(self._door.close)
+            self._say(f"serving {settings.socket}, {settings.limit} jobs at once, kept in {queue.place.database}")
             self._opened = opened.pop_all()
-        self._say(f"serving {settings.socket}, {settings.limit} jobs at once, kept in {queue.place.database}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,11 +66,14 @@ class Server:
 
     def run(self) -> bool:
         """Serve until `stop`, or until the socket is gone. Returns whether it was a fault of ours that ended it."""
-        return self._door.run()
+        assert self._door
+        return False if self._stopping else self._door.run()
 
     def stop(self) -> None:
-        """End `run`; for signal handlers and other threads."""
-        self._door.stop()
+        """End `run`, or keep it from beginning; for signal handlers and other threads, at any time."""
+        self._stopping = True
+        if self._door:
+            self._door.stop()
 
     def _tick(self) -> bool:
         if not self._listener.is_in_place():
