@@ -14,7 +14,7 @@ from .transaction import Transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from ..lifecycle import Change, Event
@@ -40,7 +40,7 @@ class Store:
     def run(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         raise NotImplementedError  # an engine's
 
-    def run_many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    def run_many(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         raise NotImplementedError  # an engine's
 
     def stream(self, statement: str, bindings: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -186,8 +186,8 @@ class Store:
         return changes
 
     def _versions(self, jobs: list[Job]) -> dict[int, int]:
-        if not jobs:
-            return {}
+        if len(jobs) == 1:  # as a statement that is planned once
+            return dict(self.run(sql.VERSION, (jobs[0].number,)))
         return dict(self.run(sql.VERSIONS.format(numbers=_numbers(jobs))))
 
     def _at_home(self, change: Change) -> Change:
@@ -252,7 +252,7 @@ class Store:
     def _claim_running(self, jobs: list[Job], worker: int, now: int) -> list[Job]:
         if not jobs:
             return []
-        self.run(sql.CLAIM_RUNNING.format(numbers=_numbers(jobs)), (worker, now, now))
+        self.run_many(sql.CLAIM_RUNNING, [(worker, now, now, job.number) for job in jobs])
         fresh: dict[str, Any] = {"started_us": now, "finished_us": None, "exit_code": None, "reason": None}
         claimed = [self._claimed(job, RUNNING, worker, now).but(**fresh) for job in jobs]
         self.run_many(sql.ATTEMPT_STARTED, [(j.number, j.run, worker, now) for j in claimed])
@@ -261,8 +261,7 @@ class Store:
         return claimed
 
     def _claim_ahead(self, jobs: list[Job], worker: int, now: int) -> list[Job]:
-        if jobs:
-            self.run(sql.CLAIM_AHEAD.format(numbers=_numbers(jobs)), (worker, now))
+        self.run_many(sql.CLAIM_AHEAD, [(worker, now, job.number) for job in jobs])
         return [self._claimed(job, CLAIMED, worker, now) for job in jobs]
 
     def _claimed(self, job: Job, stage: Any, worker: int, now: int) -> Job:
@@ -282,6 +281,9 @@ class Store:
         self.sums = Sums()
 
     def _promote_due(self, now: int) -> None:
+        due = self.next_due()
+        if due is None or due > now:
+            return
         for queue, state, lane in self.run(sql.PROMOTE_DUE, (now, PROMOTE_MAX)):
             self.sums.add(queue, state, "later", lane, -1)
             self.sums.add(queue, state, "ready", lane, +1)

@@ -19,6 +19,7 @@ MUTABLE = (
 )
 UPDATE_JOB = f"update jobs set {', '.join(f'{c} = ?' for c in MUTABLE)} where number = ? and version = ?"
 
+VERSION = "select number, version from jobs where number = ?"
 VERSIONS = "select number, version from jobs where number in ({numbers})"
 
 JOB_BY_NAME = f"select {JOB} from jobs where name = ?"
@@ -40,14 +41,13 @@ from lanes join queues on queues.name = lanes.queue
 where lanes.ready > 0 and lanes.adder is null and not queues.paused"""
 BUSY_IN_QUEUE = "select coalesce(sum(n), 0) from counts where queue = ? and stage in ('claimed', 'running')"
 READY_IN_LANE = f"select {JOB} from jobs where lane = ? and stage = 'ready' order by priority desc, number limit ?"
-# The numbers are whole numbers read in the same transaction: one statement for a turn's claims, however many.
 CLAIM_RUNNING = """
 update jobs set stage = 'running', state = 'processing', worker = ?, run = run + 1, version = version + 1, updated_us = ?,
   started_us = ?, finished_us = null, exit_code = null, reason = null
-where number in ({numbers})"""
+where number = ?"""
 CLAIM_AHEAD = """
 update jobs set stage = 'claimed', worker = ?, run = run + 1, version = version + 1, updated_us = ?
-where number in ({numbers})"""
+where number = ?"""
 PROMOTE_DUE = """
 update jobs set stage = 'ready', due_us = null, version = version + 1,
   lane = (select lane from queues where name = jobs.queue)
