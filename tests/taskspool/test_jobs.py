@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -186,6 +188,17 @@ def queuectl_query(job_id: str):  # type: ignore[no-untyped-def]
     import queuectl
 
     return queuectl.Query(ids=(job_id,))
+
+
+def test_explain_says_whose_server_is_missing(place: Spooler) -> None:
+    place.start(TASKSPOOL_MAX_JOBS="1")
+    place.queue("sleep 0.4")
+    place.queue("true")
+    assert place.stop() == 0
+    eventually(lambda: not place.processes())
+    explain = [sys.executable, "-m", "queuectl", "explain", "ts-2"]
+    said = subprocess.run(explain, env=place.env, capture_output=True, text=True, timeout=20).stdout
+    assert "only a server runs queue taskspool, and none does; 'taskspoold' starts it" in said
 
 
 def test_a_job_cancelled_through_another_door_has_failed(server: Spooler) -> None:

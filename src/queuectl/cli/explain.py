@@ -97,6 +97,8 @@ def _nobody_runs(queue: Queue, job: Job) -> list[str]:
     serving = [row for row in workers if Queues(tuple(row.queues.split(",")) if row.queues else ()).serves(job.queue)]
     if serving:
         return []
+    if job.queue in Queues.RESERVED:
+        return [f"only a server runs queue {job.queue}, and none does" + "; 'taskspoold' starts it" * (job.queue == "taskspool")]
     return [f"no worker serves queue {job.queue}" if workers else NO_WORKER]
 
 
