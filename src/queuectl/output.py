@@ -6,6 +6,7 @@ that line, kept in its attempt row.
 
 from __future__ import annotations
 
+import errno
 import os
 from time import gmtime, strftime
 
@@ -39,9 +40,14 @@ def open_log(folder: str, job: Job, now_us: int, stream: str = "") -> tuple[int,
     except FileNotFoundError:
         files.private_folder(folder)
         fd = os.open(path, flags, files.FILE_MODE)
-    size = os.fstat(fd).st_size
-    header = header_line(job.run, now_us, fresh=size == 0)
-    os.write(fd, header)
+    try:
+        size = os.fstat(fd).st_size
+        header = header_line(job.run, now_us, fresh=size == 0)
+        if os.write(fd, header) < len(header):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+    except OSError:
+        os.close(fd)
+        raise
     return fd, size + len(header)
 
 

@@ -81,7 +81,8 @@ class Machine(Place):
         return self.another_worker(worker)
 
     def kill_both(self, keeper: subprocess.Popen[Any], *more: int) -> None:
-        """End keeper and workers (and more) in one instant: none of them sees another die."""
+        """End keeper and workers (and more) in one instant: none of them sees another die. Returns when the more are
+        reaped: until then the kernel would tell how a job ended, and it would not be unknown."""
         pids = [keeper.pid, *self.workers(), *more]
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in pids:
@@ -89,6 +90,7 @@ class Machine(Place):
                     os.kill(pid, number)
         keeper.wait(10)
         eventually(lambda: not any(alive(pid) for pid in pids))
+        eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in more))
 
 
 @pytest.fixture(params=list(ENGINES))

@@ -85,13 +85,19 @@ class Committer:
         os.close(self._wake)
 
     def _serve(self) -> None:
-        while (turn := self._turns.get()) is not None:
-            report = self._persist(turn)
-            self.reports.put(report)
-            os.write(self._wake, b"!")
-            # Only now: whoever waits for ends can wait a moment longer than a job that can start.
-            if turn.events or turn.traces or report.claimed:
-                bell.ring(self._queue.place.run, bell.DONE)
+        try:
+            while (turn := self._turns.get()) is not None:
+                report = self._persist(turn)
+                self.reports.put(report)
+                os.write(self._wake, b"!")
+                # Only now: whoever waits for ends can wait a moment longer than a job that can start.
+                if turn.events or turn.traces or report.claimed:
+                    bell.ring(self._queue.place.run, bell.DONE)
+        except BaseException as fault:
+            # A fault of ours. A worker without its committer would run on and record nothing: it ends at once, as if
+            # it had been killed, and its keeper's next worker takes over.
+            print(f"queuectl: the worker ends: {type(fault).__name__} in its committer: {fault}", file=sys.stderr, flush=True)
+            os._exit(70)
 
     def _persist(self, turn: Turn) -> Report:
         pause, said = RETRY_S_MIN, -SAY_AGAIN_S
@@ -116,6 +122,8 @@ class Committer:
             stops = store.stops_asked(self._worker)
             stopping = store.run("select stopping from workers where id = ?", (self._worker,))
             due = store.next_due()
+            # Nothing may fail after the commit: it would be tried again, and what it has claimed be forgotten.
+            left = self._left() if turn.count_left else 0
         took = monotonic() - began
         return Report(
             turn=turn,
@@ -124,7 +132,7 @@ class Committer:
             stops=stops,
             next_due_us=due,
             stopping=stopping[0][0] if stopping else "now",
-            left=self._left() if turn.count_left else 0,
+            left=left,
             took_s=took,
         )
 
@@ -140,6 +148,7 @@ class Committer:
     def _left(self) -> int:
         """Jobs of the served queues that will still run: ready, waiting for their time, or with another worker."""
         stages = ("ready", "later", "claimed", "running")
+        self._queue.store.write_sums()
         return sum(n for queue, _, stage, n in self._queue.store.counts() if stage in stages and self._queues.serves(queue))
 
 

@@ -1,26 +1,35 @@
 """The worker's journal: one line for each step of a run that the store does not know yet.
 
-    S job run time ticks log      about to start it; ticks since boot: a process of this run began no earlier
-    P job run pid start time …    it was started (pid and process start time name the process; then log offset)
-    E job run status time cpu mem it ended with this wait status
+    K pid start                     the keeper of this worker
+    S job run time ticks offset pid about to start it (wall clock; clock ticks since boot; where its output begins; the
+                                    newest process number until then)
+    N job run                       the system refused: nothing was started
+    P job run pid start time offset it was started (pid and process start time name the process)
+    T job run reason                its tree is being ended, and why
+    E job run status time cpu mem   it ended with this wait status; again with what it used, once it is reaped
 
 Lines are written to a file as the steps happen. The page cache outlives a killed process, so that no flush is needed;
 a power cut may lose lines, but then it has also ended every process. Whoever takes over from a dead worker reads its
 journal and knows of each run whether it was started, is running, or how it ended. The one open `S` names the one
 process that may exist without a name yet.
+
+The file has room set aside, so that on a full disk what runs can still be recorded. A line is written whole or not at
+all: the numbers of a torn one could mean another run.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import time
 
-from .. import files
+from .. import clock, files
 from ..record import Record
+from .room import reserve
 
+RESERVE_BYTES = 256_000
+EMPTY_BYTES = 128_000  # emptied when nothing is open and it is larger
 ROTATE_BYTES = 1_000_000
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+REASONS = ("", "timeout", "cancelled", "stopped", "output limit")
 
 
 class Trace(Record):
@@ -29,13 +38,22 @@ class Trace(Record):
     job: int
     run: int
     pid: int = 0
-    pid_start: int = 0  # without a pid: the process, if there is one, began no earlier
+    pid_start: int = 0  # without a pid: the process did not begin before; 0: nothing was started
     started_us: int = 0
     log_start: int = 0
     status: int | None = None
     ended_us: int = 0
     cpu_us: int = 0
     memory_max: int = 0
+    stopped_for: int = 0  # index of REASONS
+    pid_before: int = 0  # the newest process number when it was about to be started
+
+
+class Book(Record):
+    """What a journal says: of its worker's keeper, and of each run."""
+
+    keeper: tuple[int, int]  # pid and start time; zeros: it had none
+    traces: dict[tuple[int, int], Trace]
 
 
 def journal_path(run_folder: str, worker: int) -> str:
@@ -43,20 +61,36 @@ def journal_path(run_folder: str, worker: int) -> str:
 
 
 class Journal:
-    """The writing side. Each line is one `write` to an append-only descriptor."""
+    """The writing side. Each line is one `write` to an append-only descriptor. Raises OSError when the disk is full."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, keeper: tuple[int, int] = (0, 0)) -> None:
         self.path = path
         self._fd = _open(path)
         self._size = 0
         self._live: dict[tuple[int, int], Trace] = {}
+        self._loadavg = _loadavg()
+        self._head = f"K {keeper[0]} {keeper[1]}\n"
+        self._append(self._head)
 
     def starting(self, trace: Trace) -> None:
-        trace = trace.but(pid_start=boot_ticks())
+        trace = trace.but(pid_start=clock.boot_ticks(), pid_before=self._newest_pid())
         self._note(trace, _starting_line(trace))
 
+    def _newest_pid(self) -> int:
+        """What tells the process about to be started from others of the same hundredth of a second; 0: not known."""
+        try:
+            return int(os.pread(self._loadavg, 128, 0).split()[-1]) if self._loadavg >= 0 else 0
+        except OSError:
+            return 0
+
+    def not_started(self, job: int, run: int) -> None:
+        self._note(Trace(job, run), f"N {job} {run}\n")
+
     def started(self, trace: Trace) -> None:
-        self._note(trace, _started_line(trace))
+        self._note(trace, _started_line(trace) + _stopped_line(trace))
+
+    def stopping(self, trace: Trace) -> None:
+        self._note(trace, _stopped_line(trace))
 
     def ended(self, trace: Trace) -> None:
         self._note(trace, _ended_line(trace))
@@ -68,10 +102,7 @@ class Journal:
         """
         if self._live.pop((job, run), None) is None:
             return
-        if not self._live and self._size:
-            os.ftruncate(self._fd, 0)
-            self._size = 0
-        elif self._size > ROTATE_BYTES:
+        if self._size > ROTATE_BYTES or (self._size > EMPTY_BYTES and not self._live):
             self._rewrite()
 
     def _note(self, trace: Trace, line: str) -> None:
@@ -79,42 +110,64 @@ class Journal:
         self._append(line)
 
     def _append(self, line: str) -> None:
-        self._size += os.write(self._fd, line.encode())
+        written = os.write(self._fd, line.encode())
+        if written < len(line):
+            os.ftruncate(self._fd, self._size)
+            raise OSError(28, os.strerror(28), self.path)
+        self._size += written
 
     def _rewrite(self) -> None:
         """Only what is open, in a new file that is locked before it takes the old one's name."""
         new = self.path + ".new"
-        fd = _open(new, os.O_TRUNC)
-        self._size = os.write(fd, "".join([_lines(trace) for trace in self._live.values()]).encode())
-        os.rename(new, self.path)
-        os.close(self._fd)
-        self._fd = fd
+        content = (self._head + "".join([_lines(trace) for trace in self._live.values()])).encode()
+        try:
+            fd = _open(new, os.O_TRUNC)
+        except OSError:
+            return  # no room, no descriptor: the old one goes on
+        try:
+            whole = os.write(fd, content) == len(content)
+            if whole:
+                os.rename(new, self.path)
+        except OSError:
+            whole = False
+        os.close(self._fd if whole else fd)
+        if whole:
+            self._fd, self._size = fd, len(content)
 
     def close(self, remove: bool) -> None:
         os.close(self._fd)
+        if self._loadavg >= 0:
+            os.close(self._loadavg)
         if remove:
             os.unlink(self.path)
 
 
 def _open(path: str, flags: int = 0) -> int:
-    """Open and lock: the lock says that the worker lives, and goes with it however it dies."""
+    """Open and lock: the lock says that the worker lives, and goes with it however it dies. A child that is not yet
+    through its `exec` holds it too: whoever gets the lock finds no process that still looks like the worker."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | flags, files.FILE_MODE)
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    reserve(fd, RESERVE_BYTES)
     return fd
 
 
-def boot_ticks() -> int:
-    """Now, in the unit of process start times; 0 where the system has no such clock."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return 0 if clock is None else int(time.clock_gettime_ns(clock) * TICKS_PER_S // 1_000_000_000)
+def _loadavg() -> int:
+    try:
+        return os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
 
 
 def _starting_line(t: Trace) -> str:
-    return f"S {t.job} {t.run} {t.started_us} {t.pid_start} {t.log_start}\n"
+    return f"S {t.job} {t.run} {t.started_us} {t.pid_start} {t.log_start} {t.pid_before}\n"
 
 
 def _started_line(t: Trace) -> str:
     return f"P {t.job} {t.run} {t.pid} {t.pid_start} {t.started_us} {t.log_start}\n"
+
+
+def _stopped_line(t: Trace) -> str:
+    return f"T {t.job} {t.run} {t.stopped_for}\n" if t.stopped_for else ""
 
 
 def _ended_line(t: Trace) -> str:
@@ -122,33 +175,56 @@ def _ended_line(t: Trace) -> str:
 
 
 def _lines(trace: Trace) -> str:
-    if not trace.pid:
-        return _starting_line(trace)
-    return _started_line(trace) + (_ended_line(trace) if trace.status is not None else "")
+    began = _started_line(trace) if trace.pid else _starting_line(trace)
+    return began + _stopped_line(trace) + (_ended_line(trace) if trace.status is not None else "")
 
 
-def read(path: str) -> dict[tuple[int, int], Trace]:
-    """What a journal says of each run that is still open in it. A torn last line says nothing."""
+def read(path: str) -> Book:
+    """What a journal says. A torn last line says nothing."""
+    traces: dict[tuple[int, int], Trace] = {}
+    keeper = opened = (0, 0)
     try:
         with open(path, "rb") as file:
             content = file.read()
     except FileNotFoundError:
-        return {}
-    traces: dict[tuple[int, int], Trace] = {}
+        content = b""
     for line in content.split(b"\n")[:-1]:
-        _take(traces, line.decode("ascii", "replace").split(" "))
-    return traces
+        try:
+            letter, first, second, *numbers = line.decode("ascii", "replace").split(" ")
+            key, values = (int(first), int(second)), [int(number) for number in numbers]
+        except ValueError:
+            continue  # not a line of ours: a damaged disk; the run counts as one that nothing is known of
+        if letter == "K":
+            keeper = key
+            continue
+        traces[key] = _taken(traces.get(key, Trace(*key)), letter, values)
+        if letter == "S":
+            # Starts do not overlap: one that no line has closed before the next led to nothing.
+            before = traces.get(opened)
+            if before is not None and opened != key and not before.pid and before.status is None:
+                traces[opened] = Trace(*opened)
+            opened = key
+    return Book(keeper, traces)
 
 
-def _take(traces: dict[tuple[int, int], Trace], words: list[str]) -> None:
-    try:
-        letter, (job, run, *numbers) = words[0], [int(word) for word in words[1:]]
-    except ValueError:
-        return  # not a line of ours: a damaged disk; the run counts as one that nothing is known of
-    known = traces.get((job, run), Trace(job, run))
-    if letter == "S" and len(numbers) == 3:
-        traces[job, run] = known.but(started_us=numbers[0], pid_start=numbers[1], log_start=numbers[2])
-    elif letter == "P" and len(numbers) == 4:
-        traces[job, run] = known.but(pid=numbers[0], pid_start=numbers[1], started_us=numbers[2], log_start=numbers[3])
-    elif letter == "E" and len(numbers) == 4:
-        traces[job, run] = known.but(status=numbers[0], ended_us=numbers[1], cpu_us=numbers[2], memory_max=numbers[3])
+# What the numbers of a line are, after the job and the run.
+FIELDS: dict[str, tuple[str, ...]] = {
+    "S": ("started_us", "pid_start", "log_start", "pid_before"),
+    "N": (),
+    "P": ("pid", "pid_start", "started_us", "log_start"),
+    "T": ("stopped_for",),
+    "E": ("status", "ended_us", "cpu_us", "memory_max"),
+}
+
+
+def _taken(known: Trace, letter: str, numbers: list[int]) -> Trace:
+    """
+    >>> _taken(Trace(7, 1), "P", [42, 99, 5, 0]).pid
+    42
+    """
+    fields = FIELDS.get(letter)
+    if fields is None or len(fields) != len(numbers):
+        return known
+    if letter == "N":
+        return Trace(known.job, known.run)
+    return known.but(**dict(zip(fields, numbers, strict=True)))

@@ -19,7 +19,8 @@ import signal
 import sys
 from time import monotonic, sleep, time_ns
 
-from ..clock import process_start
+from ..clock import boot_ticks, process_start
+from .ends import End, EndsBook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ HOPELESS = (2, 3, 4, 5, 7)  # a start that failed for a reason that another star
 GOOD_RUN_S = 1.0  # a worker that lived so long did not die of its start
 PAUSE_S_MAX = 2.0
 DEATHS_MAX = 6  # a worker that never gets going is not started for ever
-ROTATE_BYTES = 2_000_000
+PROVEN = "proven"  # flag: a worker with these arguments has worked before
+SPAWN_AGAIN_S = 0.5
 
 
 class Keeper:
@@ -41,8 +43,9 @@ class Keeper:
     def __init__(self, arguments: list[str]) -> None:
         self.arguments = arguments
         me = os.getpid()
-        self.journal = os.path.join(arguments[0] + ".run", f"keeper-{me}-{process_start(me)}.journal")
-        self.fd = os.open(self.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        self.me = (me, process_start(me))
+        self.book = EndsBook(os.path.join(arguments[0] + ".run", f"keeper-{me}-{self.me[1]}.journal"))
+        self.proven = PROVEN in arguments[3].split(",")
         self.workers: dict[int, float] = {}  # pid → when it was started
         self.pause = 0.0
         self.deaths = 0  # in a row, without a good run between
@@ -58,14 +61,13 @@ class Keeper:
             self.start_worker()
         self.watch()
         if not self.somebody_will_ask():
-            os.unlink(self.journal)
+            self.book.remove()
         return self.code
 
     def somebody_will_ask(self) -> bool:
         """A worker that left jobs running has not been taken over yet: who does that must learn here how they ended."""
-        folder = os.path.dirname(self.journal)
-        left = [name for name in os.listdir(folder) if name.startswith("worker-") and name.endswith(".journal")]
-        return os.fstat(self.fd).st_size > 0 and any(os.path.getsize(os.path.join(folder, name)) for name in left)
+        folder = os.path.dirname(self.book.path)
+        return any(name.startswith("worker-") and name.endswith(".journal") for name in os.listdir(folder))
 
     def forward(self, number: int, frame: FrameType | None) -> None:
         """Pass a signal on to the workers, once; they have process groups of their own so that Ctrl-C comes this way.
@@ -95,6 +97,7 @@ class Keeper:
     def worker_ended(self, found: os.waitid_result) -> None:
         """In good order, or without hope: stay only for the jobs that are left. Otherwise start it again."""
         began = self.workers.pop(found.si_pid)
+        self.note(found)  # its time of death tells which processes it cannot have started
         os.waitpid(found.si_pid, 0)
         code = found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
         if code == RENEW:
@@ -103,8 +106,11 @@ class Keeper:
             return  # the last of them to end renews us all
         self.code = 0 if code == LEFT else code
         lived = monotonic() - began > GOOD_RUN_S
+        self.proven = self.proven or lived
         self.deaths = 0 if lived or code >= 128 else self.deaths + 1
-        if code in (0, LEFT) or code in HOPELESS or self.deaths > DEATHS_MAX or (self.stopping and code < 128):
+        # Where a worker has worked before, no trouble is without hope: a full disk, for one, passes.
+        hopeless = not self.proven and (code in HOPELESS or self.deaths > DEATHS_MAX)
+        if code in (0, LEFT) or hopeless or (self.stopping and code < 128):
             self.jobs_left = self.jobs_left or code != 0
             return
         self.pause = 0.0 if lived else min(PAUSE_S_MAX, self.pause * 2 or 0.05)
@@ -114,37 +120,45 @@ class Keeper:
         self.start_worker()
 
     def start_worker(self) -> None:
-        command = [sys.executable, "-m", "queuectl.run.process", *self.arguments]
+        """The worker is told who its keeper is: killed in this moment, the keeper could not be found by asking for it."""
+        command = [sys.executable, "-m", "queuectl.run.process", *self.arguments, str(self.me[0]), str(self.me[1])]
         # Signals that come before the worker can act on them wait for it.
         blocked = [signal.SIGTERM, signal.SIGINT]
-        worker = os.posix_spawn(sys.executable, command, os.environ, setpgroup=0, setsigmask=blocked)
+        worker = 0
+        while not worker:
+            try:
+                worker = os.posix_spawn(sys.executable, command, os.environ, setpgroup=0, setsigmask=blocked)
+            except OSError as fault:
+                say(f"the worker cannot be started now: {fault.strerror}; trying again")
+                sleep(SPAWN_AGAIN_S)
         self.workers[worker] = monotonic()
         if self.stopping:
             os.kill(worker, signal.SIGTERM)
 
     def keep(self, found: os.waitid_result) -> None:
         """Write how a job ended, then let its process go."""
-        status = found.si_status << 8 if found.si_code == os.CLD_EXITED else found.si_status
-        ended_us = time_ns() // 1000
-        start = process_start(found.si_pid)
-        os.write(self.fd, f"{found.si_pid} {start} {status} {ended_us} 0 0\n".encode())
+        start, end = self.note(found)
         _, _, usage = os.wait4(found.si_pid, 0)
         cpu = round((usage.ru_utime + usage.ru_stime) * 1e6)
-        os.write(self.fd, f"{found.si_pid} {start} {status} {ended_us} {cpu} {usage.ru_maxrss * 1024}\n".encode())
-        if os.fstat(self.fd).st_size > ROTATE_BYTES:
-            self.rotate()
+        self.book.note(found.si_pid, start, end.but(cpu_us=cpu, memory_max=usage.ru_maxrss * 1024))
 
-    def rotate(self) -> None:
-        """Keep the newer half: far more ends than any worker has running at once."""
-        with open(self.journal, "rb") as file:
-            file.seek(-ROTATE_BYTES // 2, os.SEEK_END)
-            recent = file.read().partition(b"\n")[2]
-        new = self.journal + ".new"
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-        os.write(fd, recent)
-        os.rename(new, self.journal)
-        os.close(self.fd)
-        self.fd = fd
+    def note(self, found: os.waitid_result) -> tuple[int, End]:
+        """Write the end of a zombie into the book; returns its start time too."""
+        status = found.si_status << 8 if found.si_code == os.CLD_EXITED else found.si_status
+        start, leader = facts_of(found.si_pid)
+        end = End(status, time_ns() // 1000, 0, 0, leader, boot_ticks())
+        self.book.note(found.si_pid, start, end)
+        return start, end
+
+
+def facts_of(zombie: int) -> tuple[int, int]:
+    """Its start time, and whether it was the leader of a session. It is not reaped yet, so when the system cannot say
+    (no memory, no descriptor) it will say later."""
+    while True:
+        try:
+            return process_start(zombie), int(os.getsid(zombie) == zombie)
+        except OSError:
+            sleep(0.05)
 
 
 def describe(found: os.waitid_result) -> str:
@@ -168,4 +182,5 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
+    os.closerange(3, 1 << 30)  # what we were given: a lock of whoever started us would be held for as long as we live
     sys.exit(Keeper(sys.argv[1:]).run())

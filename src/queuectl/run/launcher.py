@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from time import sleep
 
 from .. import clock, output, payload
 from . import spawn
@@ -12,8 +13,14 @@ from .limits import limited
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from ..model import Job, Options
     from ..queue import Queue
+    from .journal import Journal
+
+    T = TypeVar("T")
 
 
 # A link, a folder or a file of somebody else stands where the log should be: the job's own misfortune, not the system's.
@@ -41,28 +48,24 @@ class Launcher:
         """
         logs, began = self._logs, clock.now_us()
         trace = Trace(job.number, job.run, started_us=began)
-        try:
-            out, log_start = output.open_log(logs, job, began)
-        except OSError as fault:
-            if fault.errno not in IN_THE_WAY:
-                raise
-            raise _cannot_start(trace, f"{output.log_path(logs, job)} is no plain file") from None
+        out, log_start = _opened(logs, job, trace)
         trace = trace.but(log_start=log_start)
         err = out
         try:
             if options.stderr_apart:
-                err, _ = output.open_log(logs, job, began, ".err")
+                err, _ = _opened(logs, job, trace, ".err")
+            launch = self._launch(job, options, out, err)
             self._journal.starting(trace)
-            pid = spawn.start(self._launch(job, options, out, err))
+            pid = spawn.start(launch)
         except spawn.CannotStart as fault:
-            os.write(err, f"queuectl: {fault.reason}\n".encode("utf-8", "backslashreplace"))
+            _tell(err, fault.reason)
             raise _cannot_start(trace, fault.reason, fault.status) from None
         finally:
             os.close(out)
             if err != out:
                 os.close(err)
-        trace = trace.but(pid=pid, pid_start=clock.process_start(pid))
-        self._journal.started(trace)
+        trace = trace.but(pid=pid, pid_start=_for_certain(lambda: clock.process_start(pid)))
+        _for_certain(lambda: self._journal.started(trace))
         return trace
 
     def _launch(self, job: Job, options: Options, out: int, err: int) -> spawn.Launch:
@@ -83,3 +86,38 @@ class Launcher:
         if known is None:
             known = self._environments[env or 0] = spawn.environment(self._queue.environment_of(env))
         return known
+
+
+class Nameless(Exception):
+    """A process runs that stands nowhere: not to be taken for one that could not be started."""
+
+
+TRIES, TRY_AGAIN_S = 100, 0.01
+
+
+def _opened(folder: str, job: Job, trace: Trace, stream: str = "") -> tuple[int, int]:
+    try:
+        return output.open_log(folder, job, trace.started_us, stream)
+    except OSError as fault:
+        if fault.errno not in IN_THE_WAY:
+            raise
+        raise _cannot_start(trace, f"{output.log_path(folder, job, stream)} is no plain file") from None
+
+
+def _tell(log: int, reason: str) -> None:
+    try:
+        os.write(log, f"queuectl: {reason}\n".encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass  # no room for it; the store has the reason too
+
+
+def _for_certain(act: Callable[[], T]) -> T:
+    """The process runs: what names it must be known and written. When the system refuses for so long that it must be
+    given up, the worker ends, and the next one finds the process by the journal's open start."""
+    for _ in range(TRIES):
+        try:
+            return act()
+        except OSError as fault:
+            why = fault.strerror
+            sleep(TRY_AGAIN_S)
+    raise Nameless(f"a job was started and the system refuses to name or note it: {why}")

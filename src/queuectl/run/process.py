@@ -7,24 +7,34 @@ import signal
 import sys
 
 from .. import errors
+from ..clock import process_start
 from ..locate import Place
 from ..queue import Queue
-from .keeper import LEFT, RENEW, say
+from .keeper import LEFT, PROVEN, RENEW, say
+from .launcher import Nameless
 from .surroundings import STOPPING
 from .worker import Worker
 
+TROUBLE = 71
+
 
 def main(arguments: list[str]) -> int:
-    database, slots, queues, flags, _ = arguments
+    database, slots, queues, flags, _, *keeper = arguments
     _mark_job_free()
+    again = [*arguments[:3], ",".join([*filter(None, flags.split(",")), *[PROVEN] * (PROVEN not in flags)]), "1"]
     try:
         with Queue(Place(database)) as queue:
             worker = Worker(queue, int(slots), tuple(queues.split(",")) if queues else (), say=say)
-            worker.keeper_arguments = [*arguments[:4], "1"]
+            worker.keeper_arguments = again
+            worker.keeper = (int(keeper[0]), int(keeper[1])) if keeper else (os.getppid(), process_start(os.getppid()))
             worker.run(until_idle="until-idle" in flags.split(","))
     except errors.QueueError as fault:
         say(str(fault))
         return fault.exit_code
+    except (OSError, Nameless) as fault:
+        # The system is in trouble. Whatever runs is in the journal: the keeper's next worker takes over.
+        say(f"the worker ends: {fault}")
+        return TROUBLE
     except Exception as fault:
         # A mistake of ours: one line for the user, the keeper starts the worker again; who mends it sees where.
         if os.environ.get("QUEUECTL_DEBUG"):

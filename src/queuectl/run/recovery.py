@@ -7,23 +7,31 @@ What the journal says of a run decides:
     journal                     same boot            another boot
     ended                       recorded             recorded
     started, process alive      adopted              -
-    started, process gone       the keeper's word,   interrupted
+    started, process gone       adopted: asks the    interrupted
+                                keeper, the kernel,
                                 else interrupted
-    about to start              searched for; not    interrupted
-                                found: goes back
-    nothing                     goes back            interrupted
+    about to start              searched for; found: interrupted
+                                adopted; not found
+                                and the keeper has
+                                lived on: goes back,
+                                else interrupted
+    nothing                     goes back            interrupted: the journal may have been lost
+
+The run about to start is the last one of a journal. Its process carries the run's cookie, unless it has cleaned its
+environment; it is a session leader that the keeper has inherited, begun between the journal's line and the worker's
+death, and in nobody's journal. Of several the first is meant: what a job starts itself comes after it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from time import monotonic, sleep
 
 from .. import bulk, clock
-from ..lifecycle import Finished, GivenBack, Interrupted
+from ..lifecycle import Finished, GivenBack, Interrupted, Started
 from ..model import CLAIMED, Job, WorkerRow
 from ..record import Record
+from ..store import sql
 from . import journal, spawn
 from .books import KeeperBooks, forget_old
 from .journal import Trace
@@ -32,10 +40,9 @@ from .running import Run, outcome_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..lifecycle import Event
+    from ..store.base import Store
     from .worker import Worker
 
-KEEPER_ANSWERS_S = 2.0  # a zombie's keeper is about to write its end
-LOOK_AGAIN_S = 0.005
 
 
 class Machine(Record):
@@ -61,7 +68,7 @@ def sweep(worker: Worker) -> None:
         if fd is None:
             continue
         try:
-            take_over(worker, row, journal.read(path), machine)
+            TakeOver(worker, row, journal.read(path), machine).run()
         finally:
             os.close(fd)
         _unlink(path)
@@ -89,94 +96,124 @@ def _unlink(path: str) -> None:
         pass  # another worker swept it
 
 
-def take_over(worker: Worker, row: WorkerRow, traces: dict[tuple[int, int], Trace], machine: Machine) -> None:
-    """Decide for each job of a dead worker, and write it all in one transaction. What is adopted stands in our own
-    journal before: killed at any instant, either the old or the new journal still tells of it."""
-    store, books = worker.queue.store, KeeperBooks(worker.queue.place.run)
-    books.refresh()
-    adopted: list[tuple[Job, Trace]] = []
-    decided: list[tuple[Job, Event]] = []
-    for job in store.jobs_of_worker(row.id):
-        trace = traces.get((job.number, job.run))
-        if machine.is_of(row):
-            trace = _identified(worker, job, trace, traces, books)
-            event = _event_here(worker, job, trace)
-        else:
-            event = _event_elsewhere(worker, job, trace)
-        if event is None:
-            assert trace is not None
-            adopted.append((job, trace))
-        else:
-            decided.append((job, event))
-    for _, trace in adopted:
-        worker.journal.started(trace)
-    now = clock.now_us()
-    with store.transaction():
-        for job, event in decided:
-            store.apply(job, event, now, f"worker {worker.id}")
-        jobs = store.hand_over([job for job, _ in adopted], worker.id)
-        store.remove_worker(row.id)
-    for job, (_, trace) in zip(jobs, adopted, strict=True):
-        worker.adopt(job, trace)
-    if adopted or decided:
-        worker.took_over(row.id, len(adopted), decided)
+class TakeOver:
+    """Taking over from one dead worker: a decision for each of its jobs, all written in one transaction."""
+
+    def __init__(self, worker: Worker, row: WorkerRow, book: journal.Book, machine: Machine) -> None:
+        self._worker = worker
+        self._row = row
+        self._book = book
+        self._machine = machine
+        self._books = KeeperBooks(worker.queue.place.run)
+
+    def run(self) -> None:
+        """What is adopted stands in our own journal before: killed at any instant, the old or the new one tells of it."""
+        worker, row, store = self._worker, self._row, self._worker.queue.store
+        self._books.refresh()
+        adopted: list[tuple[Job, Trace]] = []
+        decided: list[tuple[Job, Event]] = []
+        for job in store.jobs_of_worker(row.id):
+            found = self._found(job)
+            if isinstance(found, Trace):
+                adopted.append((job, found))
+            else:
+                decided.append((job, found))
+        for _, trace in adopted:
+            worker.journal.started(trace)
+        now = clock.now_us()
+        with store.transaction():
+            for job, event in decided:
+                store.apply(job, event, now, f"worker {worker.id}")
+            jobs = store.hand_over([_shown_running(store, job, trace, now) for job, trace in adopted], worker.id)
+            store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for _, t in adopted])
+            store.remove_worker(row.id)
+        for job, (_, trace) in zip(jobs, adopted, strict=True):
+            worker.adopt(job, trace)
+        if row.stopping not in (None, "restart") and self._book.keeper == worker.keeper:
+            worker.stop(row.stopping)  # asked of a worker that died before it had; its keeper's next one does it
+        if adopted or decided:
+            worker.took_over(row.id, len(adopted), decided)
+
+    def _found(self, job: Job) -> Trace | Event:
+        """The trace of a run to adopt, or what to record of it."""
+        trace = self._book.traces.get((job.number, job.run))
+        if self._machine.is_of(self._row):
+            return self._found_here(job, trace)
+        return self._settled_elsewhere(job, trace)
+
+    def _found_here(self, job: Job, trace: Trace | None) -> Trace | Event:
+        if trace is not None and trace.status is None and trace.pid:
+            trace = self._books.complete(trace)
+        if trace is not None and trace.status is not None and not trace.stopped_for:
+            return finished(self._worker, job, trace)
+        if trace is not None and trace.pid:
+            return trace  # also when its process is gone: it may have ended since, or left what was to be ended too
+        if trace is None or not trace.pid_start:
+            return GivenBack("its worker died before it was started")
+        started = self._nameless(job, trace)
+        if started is not None:
+            return self._found_here(job, trace.but(pid=started[0], pid_start=started[1]))
+        if self._keeper_lived_on():
+            return GivenBack("its worker died before it was started")
+        return interrupted(self._worker, job, "its worker died in the moment of starting it, and nobody saw whether it ran")
+
+    def _nameless(self, job: Job, trace: Trace) -> tuple[int, int] | None:
+        """The process that the open start has led to, if it has.
+
+        Those that are there are listed before the books are read again: a keeper writes before it reaps.
+        """
+        cookie = spawn.cookie_of(self._worker.store_id, job)
+        heirs = {pid for pid in (self._book.keeper[0], self._row.pid, self._worker.keeper[0]) if pid}
+        found = {leader for heir in heirs for leader in spawn.leaders_left_to(heir)}
+        found = {leader for leader in found if not spawn.carries_another(leader[0], cookie)}
+        carrier = spawn.find(cookie)
+        self._books.refresh()
+        found |= self._books.leaders()
+        if carrier is not None and clock.process_start(carrier[0]) == carrier[1]:
+            found.add(carrier)
+        last = self._books.death_of(self._row)
+        known = _named(self._worker.queue.place.run)
+        fitting = [
+            (pid <= trace.pid_before, start, pid)  # numbers go up, but for the one time that they begin anew
+            for pid, start in found
+            if trace.pid_start <= start and (last is None or start <= last) and (pid, start) not in known
+        ]
+        return (min(fitting)[2], min(fitting)[1]) if fitting else None
+
+    def _keeper_lived_on(self) -> bool:
+        """Whoever has inherited the dead worker's children is still there: the keeper, or the worker itself, turned into
+        one. Then no child of it ended unseen."""
+        return any(pid and clock.is_alive(pid, start) for pid, start in (self._book.keeper, (self._row.pid, self._row.pid_start)))
+
+    def _settled_elsewhere(self, job: Job, trace: Trace | None) -> Event:
+        if trace is not None and trace.status is not None:
+            return finished(self._worker, job, trace)
+        same_boot = self._row.boot_id == self._machine.boot_id  # another container: its journal is whole
+        if same_boot and job.stage == CLAIMED and trace is None:
+            return GivenBack("its worker is gone and had not started it")
+        return interrupted(self._worker, job, "the machine was restarted, or the worker's container is gone")
 
 
-def _identified(
-    worker: Worker, job: Job, trace: Trace | None, traces: dict[tuple[int, int], Trace], books: KeeperBooks
-) -> Trace | None:
-    """The trace with all that can be found out: the pid of a process whose `P` line is missing, the end a keeper saw."""
-    if trace is None or trace.status is not None:
-        return trace
-    if not trace.pid:
-        found = spawn.find(spawn.cookie_of(worker.store_id, job))
-        books.refresh()
-        if found is None:
-            found = books.nameless(trace.pid_start, {t.pid for t in traces.values()})
-        else:
-            found = books.ended(found[0], trace.pid_start) or found
-        if found is None:
-            return trace
-        trace = trace.but(pid=found[0], pid_start=found[1])
-    return _with_its_end(trace, books)
+def _named(folder: str) -> set[tuple[int, int]]:
+    """The processes that stand in any worker's journal: of those none is nameless."""
+    books = [journal.read(os.path.join(folder, name)) for name in os.listdir(folder) if name.startswith("worker-")]
+    return {(trace.pid, trace.pid_start) for book in books for trace in book.traces.values() if trace.pid}
 
 
-def _with_its_end(trace: Trace, books: KeeperBooks) -> Trace:
-    """The trace with its end, if it has ended and a keeper lives. A keeper writes an end before it reaps the process:
-    only one that is gone without a word, zombie and all, was seen by nobody."""
-    deadline = monotonic() + KEEPER_ANSWERS_S
-    while not clock.is_alive(trace.pid, trace.pid_start):
-        gone = clock.process_start(trace.pid) != trace.pid_start
-        books.refresh()
-        trace = books.complete(trace)
-        if gone or trace.status is not None or monotonic() > deadline:
-            return trace
-        sleep(LOOK_AGAIN_S)
-    return trace
+def _shown_running(store: Store, job: Job, trace: Trace, now: int) -> Job:
+    """A job claimed ahead whose worker died before it could tell that it runs: told now; inside a transaction."""
+    if job.stage != CLAIMED:
+        return job
+    change = store.apply(job, Started(trace.started_us), now, f"worker {job.worker}")
+    return change.after if change else job
 
 
-def _event_here(worker: Worker, job: Job, trace: Trace | None) -> Event | None:
-    """What to record of a dead worker's job on the same boot; None: it still runs and is adopted."""
-    if trace is None or not trace.pid:
-        return GivenBack("its worker died before it was started")
-    if trace.status is not None:
-        return finished(worker, job, trace)
-    if clock.is_alive(trace.pid, trace.pid_start):
-        return None
-    return interrupted(worker, job, "worker and keeper died, and nobody saw how it ended")
-
-
-def _event_elsewhere(worker: Worker, job: Job, trace: Trace | None) -> Event:
-    if trace is not None and trace.status is not None:
-        return finished(worker, job, trace)
-    if job.stage == CLAIMED and trace is None:
-        return GivenBack("its worker is gone and had not started it")
-    return interrupted(worker, job, "the machine was restarted, or the worker's container is gone")
-
-
-def finished(worker: Worker, job: Job, trace: Trace) -> Finished:
+def finished(worker: Worker, job: Job, trace: Trace) -> Finished | GivenBack:
+    reason = journal.REASONS[trace.stopped_for]
+    if reason == "stopped":
+        return GivenBack("ended by 'worker stop --now'")
     options = worker.terms.options_of(job)
-    outcome = outcome_of(trace, "cancelled" if job.stop == "cancel" else "", worker.terms.log_size(job))
+    outcome = outcome_of(trace, reason or ("cancelled" if job.stop == "cancel" else ""), worker.terms.log_size(job))
     return Finished(outcome, options, worker.terms.config.backoff)
 
 

@@ -9,7 +9,7 @@ from time import monotonic
 from .. import clock
 from ..model import Job, Options, Outcome
 from . import cgroup, spawn, system
-from .journal import Trace
+from .journal import REASONS, Trace
 
 TREE_POLL_S = 0.05
 
@@ -49,6 +49,11 @@ class Run:
             return monotonic() + TREE_POLL_S if self.over or self.killed else min(self.kill_at, monotonic() + 1.0)
         return self.deadline
 
+    @property
+    def exists(self) -> bool:
+        """Whether the very process is there, alive or waiting to be reaped."""
+        return clock.process_start(self.trace.pid) == self.trace.pid_start
+
     def must_be_looked_at(self) -> bool:
         """Whether its end shows only to who looks: where processes have no descriptors."""
         if self.pidfd >= 0:
@@ -63,6 +68,7 @@ class Run:
             return
         self.ending = True
         self.stop_reason = reason
+        self.trace = self.trace.but(stopped_for=REASONS.index(reason))
         self.kill_at = monotonic() + grace_s
         self._signal(signal.SIGTERM)
 

@@ -183,6 +183,12 @@ def members(leader: int, leader_start: int, cookie: bytes) -> list[int]:
     return [pid for pid in found if pid != me and table[pid].alive]
 
 
+def leaders_left_to(keeper: int) -> set[tuple[int, int]]:
+    """(pid, start time) of the session leaders among a keeper's children, ended ones too: jobs whose worker died."""
+    table = _process_table()
+    return {(pid, row.start) for pid, row in table.items() if row.parent == keeper and row.session == pid}
+
+
 class ProcessRow(Record):
     parent: int
     session: int
@@ -220,6 +226,15 @@ def _carries(pid: int, cookie: bytes) -> bool:
             return (b"\0" + file.read()).find(b"\0" + COOKIE + b"=" + cookie + b"\0") >= 0
     except OSError:
         return False  # another user's, or gone
+
+
+def carries_another(pid: int, cookie: bytes) -> bool:
+    """Whether this process belongs to another run than the one with this cookie."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return b"\0" + COOKIE + b"=" in b"\0" + file.read() and not _carries(pid, cookie)
+    except OSError:
+        return False
 
 
 def send(pids: Iterable[int], number: int) -> None:

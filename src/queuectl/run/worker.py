@@ -14,6 +14,7 @@ import sys
 from time import monotonic
 
 from .. import bell, clock, codec, plan
+from ..errors import StorageError, TryAgainLater
 from ..lifecycle import Finished, GivenBack, Started
 from ..model import CLAIMED, Job, Options, Outcome
 from ..store.base import Queues
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ..lifecycle import Event
     from ..queue import Queue
 
+SAY_AGAIN_S = 30.0
 SYSTEM_PAUSE_S = 0.5  # after the system refused a process
 
 
@@ -53,6 +55,7 @@ class Worker:
         self._names = queues
         self._say = say or (lambda line: None)
         self.keeper_arguments: list[str] = []  # what to become a keeper with, when the keeper dies
+        self.keeper = (0, 0)  # its pid and start time; zeros: there is none
         self.left = False  # ended with jobs still running
         self.renew = False  # ended in order to be started again with new code
         self._runs: dict[tuple[int, int], Run] = {}
@@ -72,6 +75,8 @@ class Worker:
         self._signals = 0
         self._stopping = ""
         self._idle = False
+        self._unreaped: dict[tuple[int, int], Run] = {}  # the journal had no room for their ends
+        self._trouble, self._trouble_at = "", 0.0
         self.terms = Terms(queue, self._say)
 
     # ------------------------------------------------------------ life
@@ -88,8 +93,11 @@ class Worker:
                     self._start_ready()
                     self._hand_over()
                     self._wait()
-            finally:
-                self._close()
+            except BaseException:
+                # Nothing is tidied up: what is claimed and what runs must look left to whoever takes over.
+                self.journal.close(remove=False)
+                raise
+            self._close()
         finally:
             self._surroundings.give_back()
 
@@ -100,19 +108,33 @@ class Worker:
         with self.queue.store.transaction():
             # The journal and its lock are there before anybody can see the worker.
             self.id = self.queue.store.add_worker(own_row(self.slots, self._names))
-            self.journal = journal.Journal(journal.journal_path(place.run, self.id))
+            self.journal = journal.Journal(journal.journal_path(place.run, self.id), self.keeper)
         self._launcher = Launcher(self.queue, self.store_id, self.journal)
         self._committer = Committer(self.queue, self.id, self.queues)
         self._poll = system.Poll()
         self._groups = cgroup.delegated()
         self._books = books.KeeperBooks(place.run)
         self._wake_fd = self._surroundings.wake_fd
-        self._parent = system.watch(os.getppid()) if self.keeper_arguments else -1
+        self._parent = self._watch_keeper()
         for fd in (self._ears.fd, self._committer.fd, self._wake_fd, self._parent):
             if fd >= 0:
                 self._poll.register(fd)
         self._say(f"worker {self.id} runs, {self.slots} slot{'s' if self.slots > 1 else ''}")
         self._recover()
+
+    def _watch_keeper(self) -> int:
+        """A descriptor that tells of the keeper's death. It may have died before we could look, and its number be another
+        process's by now: our parent tells."""
+        if not self.keeper_arguments:
+            return -1
+        try:
+            fd = system.watch(self.keeper[0])
+        except ProcessLookupError:
+            fd = -1
+        if os.getppid() != self.keeper[0]:
+            self._parent = -1
+            self._become_keeper()
+        return fd
 
     def _recover(self) -> None:
         recovery.sweep(self)
@@ -165,7 +187,7 @@ class Worker:
             else:
                 os.read(self._wake_fd, 4096)
         if self._signals:
-            self._stop("now" if self._signals > 1 else "finish")
+            self.stop("now" if self._signals > 1 else "finish")
 
     def _moments(self) -> list[float]:
         """The moments the loop must be awake at, on the monotonic clock."""
@@ -193,7 +215,7 @@ class Worker:
         now = monotonic()
         for run in list(self._runs.values()):
             if run.deadline is not None and now >= run.deadline and not run.ending:
-                run.stop("timeout", self.terms.grace_of(run))
+                self._stop_run(run, "timeout")
             if not run.over and (run.asked_since is not None or run.must_be_looked_at()):
                 self._ended(run)
             if run.ending and run.key in self._runs and run.tend():
@@ -201,7 +223,7 @@ class Worker:
         if self._runs and now >= self._next_look:
             self._next_look = now + holes.LOOK_S
             for run in self._runs.values():
-                self.terms.bound_output(run)
+                self._bound_output(run)
         if self._ahead and now - self._ahead_since > plan.AHEAD_KEPT_S and len(self._runs) >= self.slots:
             self._give_back_ahead()
             self._pace = self._pace.but(run_s=plan.Pace().run_s)
@@ -212,12 +234,31 @@ class Worker:
         if now >= self._next_tick:
             self._next_tick = now + plan.TICK_S
             self._rung = True
+            self._look_around()
+
+    def _bound_output(self, run: Run) -> None:
+        ending = run.ending
+        self.terms.bound_output(run)
+        if run.ending and not ending:
+            self._journal_stop(run.trace)
+
+    def _look_around(self) -> None:
+        """The slow poll's own work, none of which is worth a worker's death: a full disk or a busy store passes."""
+        try:
             recovery.sweep(self)
             self.terms.look_at_disk()
             if self._groups:
                 cgroup.sweep(self._groups)
             self.terms.prune_old()
             self.queue.store.checkpoint()
+        except (StorageError, TryAgainLater, OSError) as trouble:
+            self._say_trouble(str(trouble))
+
+    def _say_trouble(self, trouble: str) -> None:
+        """Say it, and again only after a while."""
+        if trouble != self._trouble or monotonic() - self._trouble_at > SAY_AGAIN_S:
+            self._say(f"{trouble}; trying again")
+            self._trouble, self._trouble_at = trouble, monotonic()
 
     def _start_ready(self) -> None:
         if monotonic() < self._not_before:
@@ -262,6 +303,8 @@ class Worker:
         for job, event in report.turn.events:
             if not isinstance(event, Started):
                 self.journal.forget(job.number, job.run)
+                if (job.number, job.run) in self._unreaped:
+                    self._unreaped.pop((job.number, job.run)).reap()
         if not self._ahead:
             self._ahead_since = monotonic()
         self._ahead += report.claimed
@@ -272,7 +315,7 @@ class Worker:
         for number, run, what in report.stops:
             self._stop_one(number, run, what)
         if report.stopping:
-            self._stop(report.stopping)
+            self.stop(report.stopping)
 
     # ------------------------------------------------------------ one job
 
@@ -282,11 +325,13 @@ class Worker:
             trace = self._launcher.launch(job, options)
         except spawn.CannotStart as fault:
             assert fault.trace is not None
+            self._journal_end(fault.trace)
             outcome = outcome_of(fault.trace, fault.reason, self.terms.log_size(job))
             self._record_end(job, outcome, options)
         except OSError as fault:
-            self._say(f"job {job.id} cannot be started now: {fault.strerror}")
+            self._say_trouble(f"job {job.id} cannot be started now: {fault.strerror}")
             self._not_before = monotonic() + SYSTEM_PAUSE_S
+            self._journal_not_started(job)
             self._events.append((job, GivenBack(f"the system refused: {fault.strerror}")))
         else:
             run = Run(job, trace, spawn.cookie_of(self.store_id, job), options, self.terms.timeout_of(job))
@@ -300,7 +345,12 @@ class Worker:
         except ProcessLookupError:  # adopted, and gone in this moment
             self._ended(run)
             return
-        if run.pidfd >= 0:
+        except OSError as fault:  # no descriptor left: it is looked at again and again instead
+            self._say_trouble(f"jobs are watched by looking at them: {fault.strerror}")
+        if not run.child and not run.exists:  # the number is another process's by now
+            run.close()
+            self._ended(run)
+        elif run.pidfd >= 0:
             self._poll.register(run.pidfd)
             self._by_fd[run.pidfd] = run
 
@@ -309,6 +359,8 @@ class Worker:
         run = recovery.adopted_run(self, job, trace)
         if self._groups:
             run.enclose(self._groups)
+        if trace.stopped_for:  # its worker was about to end it
+            run.stop(journal.REASONS[trace.stopped_for], self.terms.grace_of(run))
         self._watch(run)
 
     def took_over(self, dead: int, adopted: int, decided: list[tuple[Job, Event]]) -> None:
@@ -323,15 +375,18 @@ class Worker:
             trace = run.collect()
             if trace is None:
                 return
-            self.journal.ended(trace)
-            run.reap()
+            if self._journal_end(trace):
+                run.reap()
+                self._journal_end(run.trace)  # again, with what it used
+            else:
+                self._unreaped[run.key] = run  # until the store knows its end, the zombie keeps it
         else:
             known = self._books.learn_end(run)
             if known is None:
                 self._unregister(run)  # its descriptor stays ready; `next_moment` says when to ask again
                 return
             if known:
-                self.journal.ended(run.trace)
+                self._journal_end(run.trace)
         run.over = True
         self._unregister(run)
         run.close()
@@ -356,6 +411,21 @@ class Worker:
         else:
             self._record_end(run.job, run.outcome(self.terms.final_log_size(run)), run.options)
 
+    def _journal_end(self, trace: Trace) -> bool:
+        """Whether there was room for it."""
+        try:
+            self.journal.ended(trace)
+        except OSError as fault:
+            self._say_trouble(f"the journal cannot be written: {fault.strerror}")
+            return False
+        return True
+
+    def _journal_not_started(self, job: Job) -> None:
+        try:
+            self.journal.not_started(job.number, job.run)
+        except OSError:
+            pass  # its start was not written either, or whoever takes over looks for a process in vain
+
     def _record_end(self, job: Job, outcome: Outcome, options: Options) -> None:
         backoff = self.terms.config.backoff
         self._events.append((job, Finished(outcome, options, backoff, random.random() if backoff.jitter else 0.0)))
@@ -366,7 +436,7 @@ class Worker:
         run = self._runs.get((number, run_number))
         if run:
             if what == "cancel":
-                run.stop("cancelled", self.terms.grace_of(run))
+                self._stop_run(run, "cancelled")
             return
         for job in self._ahead:
             if (job.number, job.run) == (number, run_number):
@@ -374,18 +444,38 @@ class Worker:
                 self._events.append((job, GivenBack()))
                 return
 
+    def _stop_run(self, run: Run, reason: str) -> None:
+        """Why goes into the journal first: killed now, the next worker would take the signal's work for the job's own."""
+        if not run.ending:
+            self._journal_stop(run.trace.but(stopped_for=journal.REASONS.index(reason)))
+        run.stop(reason, self.terms.grace_of(run))
+
+    def _journal_stop(self, trace: Trace) -> None:
+        try:
+            self.journal.stopping(trace)
+        except OSError as fault:
+            self._say_trouble(f"the journal cannot be written: {fault.strerror}")
+
     def _become_keeper(self) -> None:
-        """The keeper was killed: take its place. Our children stay ours; the worker we start will adopt them."""
+        """The keeper was killed: take its place. Our children stay ours; the worker we start will adopt them.
+
+        What the committer is at is lost or done, as if we had been killed: the journal tells.
+        """
         self._say("the keeper died; taking its place")
-        if self._committing:
-            self._committer.reports.get()
-        os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *self.keeper_arguments])
+        try:
+            os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *self.keeper_arguments])
+        except OSError as fault:
+            self._say(f"that failed ({fault.strerror}): this worker goes on without a keeper")
+            if self._parent >= 0:
+                self._poll.unregister(self._parent)
+                os.close(self._parent)
+            self._parent = -1
 
     def _give_back_ahead(self) -> None:
         self._events += [(job, GivenBack()) for job in self._ahead]
         self._ahead = []
 
-    def _stop(self, how: str) -> None:
+    def stop(self, how: str) -> None:
         """`finish`: claim no more, wait for what runs. `now`: end what runs and put it back. `leave`, `restart`: go,
         what runs is left to the keeper and the next worker."""
         if self._stopping == how:
@@ -397,4 +487,4 @@ class Worker:
         self._give_back_ahead()
         if how == "now":
             for run in self._runs.values():
-                run.stop("stopped", self.terms.grace_of(run))
+                self._stop_run(run, "stopped")

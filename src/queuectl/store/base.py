@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from _thread import RLock
 
+from ..codec import options_from
 from ..errors import Conflict
-from ..model import CLAIMED, READY, RUNNING, Attempt, HistoryEntry, Job, WorkerRow, state_of
+from ..model import CLAIMED, READY, RERUN, RUNNING, Attempt, HistoryEntry, Job, WorkerRow, state_of
 from . import sql
 from .sums import Sums
 from .transaction import Transaction
@@ -234,7 +235,7 @@ class Store:
         their limit. Makes due jobs ready first. O(jobs taken + queues with ready jobs), whatever waits behind.
         """
         self._promote_due(now)
-        self._write_sums()  # what this transaction has made ready or ended counts for what it may claim
+        self.write_sums()  # what this transaction has made ready or ended counts for what it may claim
         picked: list[Job] = []
         room: dict[str, int] = {}  # of the queues that have a limit
         for lane, queue, parallel in self.run(sql.OPEN_LANES):
@@ -246,7 +247,7 @@ class Store:
             most = min(free + ahead, room.get(queue, free + ahead))
             picked += [Job(*row) for row in self.run(sql.READY_IN_LANE, (lane, most))] if most else []
         picked.sort(key=_claim_order)
-        picked = _within(room, picked)[: free + ahead]
+        picked = _until_careful(_within(room, picked)[: free + ahead], free)
         return self._claim_running(picked[:free], worker, now) + self._claim_ahead(picked[free:], worker, now)
 
     def _claim_running(self, jobs: list[Job], worker: int, now: int) -> list[Job]:
@@ -276,7 +277,8 @@ class Store:
         self.sums.moved(job, after)
         return after
 
-    def _write_sums(self) -> None:
+    def write_sums(self) -> None:
+        """What this transaction has changed so far counts from here on."""
         self.sums.write(self)
         self.sums = Sums()
 
@@ -360,6 +362,15 @@ def _within(room: dict[str, int], picked: list[Job]) -> list[Job]:
                 continue
         kept.append(job)
     return kept
+
+
+def _until_careful(picked: list[Job], free: int) -> list[Job]:
+    """Without what is claimed ahead from the first job on that must not run twice: after a power cut nobody could say
+    whether a job claimed ahead was started, so such a one is only ever claimed as running."""
+    for at, job in enumerate(picked[free:], free):
+        if job.options is not None and options_from(job.options).if_interrupted != RERUN:
+            return picked[:at]
+    return picked
 
 
 def _claim_order(job: Job) -> tuple[int, int]:

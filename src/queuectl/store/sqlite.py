@@ -80,8 +80,11 @@ class SqliteStore(Store):
             self._db.execute("commit")
 
     def undo(self) -> None:
-        if self._db.in_transaction:
-            self._db.execute("rollback")
+        try:
+            if self._db.in_transaction:
+                self._db.execute("rollback")
+        except apsw.Error:
+            pass  # the fault that led here is the one to tell; SQLite has given the transaction up by itself
 
     def checkpoint(self) -> None:
         """Move the log into the database; the worker's task, between other work."""

@@ -31,7 +31,7 @@ class Transaction:
         store = self._store
         try:
             if kind is None:
-                store._write_sums()
+                store.write_sums()
                 store.end()
         except BaseException:
             kind = BaseException

@@ -1,0 +1,140 @@
+"""The keeper's book: how each process ended that was left to it, one line each, written before the process is reaped.
+
+    pid start status time cpu mem leader ticks
+
+Once more with what it used, after it was reaped. A worker that takes over reads the books of all keepers of its store.
+Losing a line would lose an exit status, so writing waits for a full disk as long as it takes; room is set aside so that
+this hardly ever happens. The ended process stays a zombie meanwhile, and the kernel keeps its status.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from time import monotonic, sleep
+
+from ..record import Record
+
+ROTATE_BYTES = 2_000_000
+RESERVE_BYTES = 128_000
+TRY_AGAIN_S, SAY_AGAIN_S = 0.2, 30.0
+
+
+class End(Record):
+    """How a process ended that was left to a keeper."""
+
+    status: int
+    ended_us: int
+    cpu_us: int
+    memory_max: int
+    leader: int  # of a session, as each job is
+    ticks: int  # when it was seen, in the unit of process start times
+
+
+class EndsBook:
+    """The writing side."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.size = 0
+        self._fd = -1
+        self._said = -SAY_AGAIN_S
+        try:
+            self._open()
+        except OSError:
+            pass  # said when there is something to write
+
+    def _open(self) -> None:
+        from .room import reserve
+
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self.size = os.fstat(self._fd).st_size
+        reserve(self._fd, self.size + RESERVE_BYTES)
+
+    def note(self, pid: int, start: int, end: End) -> None:
+        """Returns when it is written."""
+        line = f"{pid} {start} {' '.join([str(value) for value in end.values()])}\n".encode()
+        while not self._written(line):
+            sleep(TRY_AGAIN_S)
+        if self.size > ROTATE_BYTES:
+            self._rotate()
+
+    def _written(self, line: bytes) -> bool:
+        why = "no space is left on its disk"
+        try:
+            if self._fd < 0:
+                self._open()
+            if os.write(self._fd, line) == len(line):
+                self.size += len(line)
+                return True
+            os.ftruncate(self._fd, self.size)
+        except OSError as fault:
+            why = fault.strerror or str(fault)
+        if monotonic() - self._said >= SAY_AGAIN_S:
+            self._said = monotonic()
+            print(f"queuectl: the end of a job cannot be written to {self.path}: {why}; trying again", file=sys.stderr, flush=True)
+        return False
+
+    def _rotate(self) -> None:
+        """Keep the newer half: far more ends than any worker has running at once."""
+        new = self.path + ".new"
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(-ROTATE_BYTES // 2, os.SEEK_END)
+                recent = file.read().partition(b"\n")[2]
+            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            whole = os.write(fd, recent) == len(recent)
+            if whole:
+                os.rename(new, self.path)
+        except OSError:
+            return  # no room for two: the old one goes on
+        os.close(self._fd if whole else fd)
+        if whole:
+            self._fd, self.size = fd, len(recent)
+
+    def remove(self) -> None:
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            pass  # there was no room to make it
+
+
+class EndsRead:
+    """The reading side of one book, from where it was read to last."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._inode = 0
+        self._offset = 0
+
+    def news(self) -> dict[tuple[int, int], End]:
+        """What was written since: (pid, start) → its end. From the beginning when the book was rotated."""
+        try:
+            file = open(self._path, "rb")  # noqa: SIM115 - closed below; another keeper may remove it any time
+        except FileNotFoundError:
+            return {}
+        with file:
+            inode = os.fstat(file.fileno()).st_ino
+            if inode != self._inode:
+                self._inode, self._offset = inode, 0
+            file.seek(self._offset)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return dict(filter(None, map(_parsed, whole.splitlines())))
+
+
+def _parsed(line: bytes) -> tuple[tuple[int, int], End] | None:
+    """
+    >>> _parsed(b"42 99 256 5 0 0 1 120")[1].status, _parsed(b"42 9")
+    (256, None)
+    """
+    try:
+        pid, start, *rest = [int(word) for word in line.split()]
+        return (pid, start), End(*rest) if len(rest) == len(End.fields) else _missing(line)
+    except ValueError:
+        return None  # not a line of ours: a damaged disk
+
+
+def _missing(line: bytes) -> End:
+    raise ValueError(line)
