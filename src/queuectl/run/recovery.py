@@ -36,6 +36,7 @@ from . import journal, spawn
 from .books import KeeperBooks, forget_old
 from .journal import Trace
 from .running import Run, outcome_of
+from .tree import ProcessTable, carries_another
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,10 +164,11 @@ class TakeOver:
         Those that are there are listed before the books are read again: a keeper writes before it reaps.
         """
         cookie = spawn.cookie_of(self._worker.store_id, job)
+        table = ProcessTable()
         heirs = {pid for pid in (self._book.keeper[0], self._row.pid, self._worker.keeper[0]) if pid}
-        found = {leader for heir in heirs for leader in spawn.leaders_left_to(heir)}
-        found = {leader for leader in found if not spawn.carries_another(leader[0], cookie)}
-        carrier = spawn.find(cookie)
+        found = {leader for heir in heirs for leader in table.leaders_left_to(heir)}
+        found = {leader for leader in found if not carries_another(leader[0], cookie)}
+        carrier = table.find(cookie)
         self._books.refresh()
         found |= self._books.leaders()
         if carrier is not None and clock.process_start(carrier[0]) == carrier[1]:

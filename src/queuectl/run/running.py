@@ -10,8 +10,7 @@ from .. import clock
 from ..model import Job, Options, Outcome
 from . import cgroup, spawn, system
 from .journal import REASONS, Trace
-
-TREE_POLL_S = 0.05
+from .tree import ProcessTable, group_lives, send
 
 
 class Run:
@@ -33,7 +32,6 @@ class Run:
         self.note = ""
         self.kill_at = 0.0
         self.over = False  # the leader has ended; the rest of a tree that is being ended may not have
-        self.killed = False
         self.asked_since: float | None = None  # adopted and ended: since when its keeper's word is awaited
 
     @property
@@ -46,7 +44,7 @@ class Run:
         if not self.over and (self.asked_since is not None or self.pidfd < 0):
             return monotonic() + system.LOOK_S
         if self.ending:
-            return monotonic() + TREE_POLL_S if self.over or self.killed else min(self.kill_at, monotonic() + 1.0)
+            return self.kill_at if self.kill_at > monotonic() else None  # the worker looks at trees by itself
         return self.deadline
 
     @property
@@ -60,8 +58,9 @@ class Run:
             return False
         return self.child or not clock.is_alive(self.trace.pid, self.trace.pid_start)
 
-    def stop(self, reason: str, grace_s: float) -> None:
-        """Ask the whole tree to end; `tend` kills what has not after the grace."""
+    def stop(self, reason: str, grace_s: float, table: ProcessTable | None = None) -> None:
+        """Ask the whole tree to end; `tend` kills what has not after the grace. Who stops many runs at once gives the
+        one look at the system that serves for all of them."""
         if self.ending:
             if grace_s == 0:
                 self.kill_at = monotonic()
@@ -70,16 +69,13 @@ class Run:
         self.stop_reason = reason
         self.trace = self.trace.but(stopped_for=REASONS.index(reason))
         self.kill_at = monotonic() + grace_s
-        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGTERM, table or ProcessTable())
 
-    def tend(self) -> bool:
-        """Climb the ladder; True when the leader has ended and nothing of the tree that was to end is left."""
-        if not self.ending:
-            return self.over
+    def tend(self, table: ProcessTable) -> bool:
+        """Climb the ladder of a run that is being ended; True when its leader has ended and nothing of it is left."""
         if monotonic() >= self.kill_at:
-            self.killed = True
-            return self._signal(signal.SIGKILL) == 0 and self.over
-        return self.over and not self.members()
+            return self._signal(signal.SIGKILL, table) == 0 and self.over
+        return self.over and not self.members(table)
 
     def settle_leftovers(self, grace_s: float) -> None:
         """The leader ended by itself: report what it left running, or end that too, as the job chose.
@@ -88,16 +84,17 @@ class Run:
         leftovers to be ended pays for a search through all processes.
         """
         kill = self.options.leftovers == "kill"
-        if self.ending or not (kill or spawn.group_lives(self.trace.pid)):
+        if self.ending or not (kill or group_lives(self.trace.pid)):
             return
-        left = len(self.members())
+        table = ProcessTable()
+        left = len(self.members(table))
         if left:
             self.note = f"{'ended' if kill else 'left'} {left} process{'es' if left > 1 else ''}{'' if kill else ' running'}"
         if left and kill:
-            self.stop("", grace_s)
+            self.stop("", grace_s, table)
 
-    def members(self) -> list[int]:
-        found = spawn.members(self.trace.pid, self.trace.pid_start, self.cookie)
+    def members(self, table: ProcessTable) -> list[int]:
+        found = table.members(self.trace.pid, self.trace.pid_start, self.cookie)
         return [*found, *cgroup.members(self.group)] if self.group else found
 
     def enclose(self, parent: str) -> None:
@@ -108,10 +105,12 @@ class Run:
         if self.group:
             cgroup.remove(self.group)
 
-    def _signal(self, number: int) -> int:
+    def _signal(self, number: int, table: ProcessTable) -> int:
         if self.group and number == signal.SIGKILL:
             cgroup.kill(self.group)
-        return spawn.signal_tree(self.trace.pid, self.trace.pid_start, self.cookie, number)
+        found = self.members(table)
+        send(found, number)
+        return len(found)
 
     def collect(self) -> Trace | None:
         """What the journal must know before the process is reaped: its end. None when it has not ended."""

@@ -8,7 +8,6 @@ what it can.
 from __future__ import annotations
 
 import os
-import signal
 
 from .. import jsontext
 from ..model import Job
@@ -17,7 +16,7 @@ from . import system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from .journal import Trace
 
@@ -160,100 +159,6 @@ def exit_code(wait_status: int) -> int:
     return os.waitstatus_to_exitcode(wait_status)
 
 
-# ---------------------------------------------------------------- process trees
-
-
-def members(leader: int, leader_start: int, cookie: bytes) -> list[int]:
-    """The living processes that a run has started: its session, their descendants, and whoever carries its cookie.
-
-    The leader counts only while it is the process that was started: its number may have been given away since.
-    """
-    table = _process_table()
-    if not table:  # no /proc: the process group is all that can be seen, named by its negative number
-        return [-leader] if group_lives(leader) else []
-    own = table.get(leader)
-    found = {pid for pid, row in table.items() if row.session == leader and (own is None or own.start == leader_start)}
-    grew = True
-    while grew:
-        more = {pid for pid, row in table.items() if row.parent in found and pid not in found}
-        found |= more
-        grew = bool(more)
-    found |= {pid for pid in table if pid not in found and _carries(pid, cookie)}
-    me = os.getpid()
-    return [pid for pid in found if pid != me and table[pid].alive]
-
-
-def leaders_left_to(keeper: int) -> set[tuple[int, int]]:
-    """(pid, start time) of the session leaders among a keeper's children, ended ones too: jobs whose worker died."""
-    table = _process_table()
-    return {(pid, row.start) for pid, row in table.items() if row.parent == keeper and row.session == pid}
-
-
-class ProcessRow(Record):
-    parent: int
-    session: int
-    start: int
-    alive: bool
-
-
-def _process_table() -> dict[int, ProcessRow]:
-    table = {}
-    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    stat = file.read()
-            except OSError:
-                continue  # it ended meanwhile
-            fields = stat[stat.rindex(b")") + 2 :].split(None, 20)
-            table[int(name)] = ProcessRow(int(fields[1]), int(fields[3]), int(fields[19]), fields[0] not in (b"Z", b"X"))
-    return table
-
-
-def group_lives(leader: int) -> bool:
-    try:
-        os.killpg(leader, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # something of another user: it lives
-    return True
-
-
-def _carries(pid: int, cookie: bytes) -> bool:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return (b"\0" + file.read()).find(b"\0" + COOKIE + b"=" + cookie + b"\0") >= 0
-    except OSError:
-        return False  # another user's, or gone
-
-
-def carries_another(pid: int, cookie: bytes) -> bool:
-    """Whether this process belongs to another run than the one with this cookie."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return b"\0" + COOKIE + b"=" in b"\0" + file.read() and not _carries(pid, cookie)
-    except OSError:
-        return False
-
-
-def send(pids: Iterable[int], number: int) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass  # it ended meanwhile, or changed its user: then it is not ours to end
-
-
-def signal_tree(leader: int, leader_start: int, cookie: bytes, number: int) -> int:
-    """Send a signal to every process of a run; returns how many there were."""
-    found = members(leader, leader_start, cookie)
-    send(found, number)
-    if number == signal.SIGTERM:
-        send(found, signal.SIGCONT)  # a stopped process would never see it
-    return len(found)
-
-
 def cookie_of(store_id: str, job: Job) -> bytes:
     return f"{store_id}:{job.number}:{job.run}".encode()
 
@@ -282,14 +187,3 @@ def environment(variables: Mapping[bytes, bytes]) -> Environment:
 
 
 OURS = frozenset((COOKIE, b"QUEUECTL_JOB_ID", b"QUEUECTL_ATTEMPT", b"QUEUECTL_QUEUE"))
-
-
-def find(cookie: bytes) -> tuple[int, int] | None:
-    """(pid, start time) of the leader of the run that carries this cookie. When it has ended and left others behind,
-    their session still has its number, and the time is theirs; they must not be taken for it: their end is not its."""
-    table = _process_table()
-    carriers = [(row.start, pid) for pid, row in table.items() if row.alive and _carries(pid, cookie)]
-    leaders = [(start, pid) for start, pid in carriers if table[pid].session == pid]
-    left = [(start, table[pid].session) for start, pid in carriers]
-    start, pid = min(leaders or left, default=(0, 0))
-    return (pid, start) if pid else None

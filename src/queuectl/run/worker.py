@@ -26,6 +26,7 @@ from .launcher import Launcher
 from .running import Run, outcome_of
 from .surroundings import Surroundings
 from .terms import Terms
+from .tree import ProcessTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ..queue import Queue
 
 SAY_AGAIN_S = 30.0
+TREE_LOOK_S = 0.05  # how often runs that are being ended are looked for, when a look is cheap
 SYSTEM_PAUSE_S = 0.5  # after the system refused a process
 
 
@@ -70,6 +72,7 @@ class Worker:
         self._next_due_us: int | None = None
         self._next_tick = 0.0
         self._next_look = 0.0
+        self._next_tree_look = 0.0
         self._next_idle_look = 0.0
         self._not_before = 0.0
         self._signals = 0
@@ -194,6 +197,8 @@ class Worker:
         now, moments = monotonic(), [self._next_tick]
         if self._runs:
             moments.append(self._next_look)
+        if any(run.ending for run in self._runs.values()):
+            moments.append(self._next_tree_look)
         for run in self._runs.values():
             moment = run.next_moment
             if moment is not None:
@@ -218,8 +223,7 @@ class Worker:
                 self._stop_run(run, "timeout")
             if not run.over and (run.asked_since is not None or run.must_be_looked_at()):
                 self._ended(run)
-            if run.ending and run.key in self._runs and run.tend():
-                self._close_run(run)
+        self._tend_trees(now)
         if self._runs and now >= self._next_look:
             self._next_look = now + holes.LOOK_S
             for run in self._runs.values():
@@ -235,6 +239,17 @@ class Worker:
             self._next_tick = now + plan.TICK_S
             self._rung = True
             self._look_around()
+
+    def _tend_trees(self, now: float) -> None:
+        """Runs that are being ended: one look at the system serves for all of them, and a dear one is not soon repeated."""
+        ending = [run for run in self._runs.values() if run.ending]
+        if not ending or now < self._next_tree_look:
+            return
+        table = ProcessTable()
+        for run in ending:
+            if run.tend(table):
+                self._close_run(run)
+        self._next_tree_look = monotonic() + max(TREE_LOOK_S, 4 * (monotonic() - now))
 
     def _bound_output(self, run: Run) -> None:
         ending = run.ending
@@ -391,7 +406,7 @@ class Worker:
         self._unregister(run)
         run.close()
         run.settle_leftovers(self.terms.grace_of(run))
-        if run.tend():
+        if not run.ending:
             self._close_run(run)
 
     def _unregister(self, run: Run) -> None:
@@ -444,11 +459,11 @@ class Worker:
                 self._events.append((job, GivenBack()))
                 return
 
-    def _stop_run(self, run: Run, reason: str) -> None:
+    def _stop_run(self, run: Run, reason: str, table: ProcessTable | None = None) -> None:
         """Why goes into the journal first: killed now, the next worker would take the signal's work for the job's own."""
         if not run.ending:
             self._journal_stop(run.trace.but(stopped_for=journal.REASONS.index(reason)))
-        run.stop(reason, self.terms.grace_of(run))
+        run.stop(reason, self.terms.grace_of(run), table)
 
     def _journal_stop(self, trace: Trace) -> None:
         try:
@@ -486,5 +501,6 @@ class Worker:
         self._stopping = how
         self._give_back_ahead()
         if how == "now":
+            table = ProcessTable()
             for run in self._runs.values():
-                self._stop_run(run, "stopped")
+                self._stop_run(run, "stopped", table)

@@ -335,8 +335,9 @@ class Store:
 
     def hand_over(self, jobs: list[Job], worker: int) -> list[Job]:
         """Give running jobs to the worker that adopts them; their run goes on."""
-        self.run_many("update jobs set worker = ? where number = ?", [(worker, job.number) for job in jobs])
-        return [job.but(worker=worker) for job in jobs]
+        # With a new version, or a verb that read the row before would write the dead worker back.
+        self.run_many(sql.HAND_OVER, [(worker, job.number) for job in jobs])
+        return [job.but(worker=worker, version=job.version + 1) for job in jobs]
 
 
 CUT_REASONS = {"give back": "stopped", "interrupt": "interrupted"}

@@ -62,6 +62,7 @@ update jobs set due_us = due_us + ?, version = version + 1
 where due_us is not null and stage in ('later', 'held') and (run_at_us is null or due_us <> run_at_us)"""
 PUT_META = "insert into meta (key, value) values (?, ?) on conflict (key) do update set value = excluded.value"
 NEXT_DUE = "select min(due_us) from jobs where stage = 'later'"
+HAND_OVER = "update jobs set worker = ?, version = version + 1 where number = ?"
 STOPS_ASKED = "select number, run, stop from jobs where worker = ? and stop is not null"
 
 ATTEMPT_STARTED = "insert into attempts (job, run, worker, started_us, log_start) values (?, ?, ?, ?, 0)"

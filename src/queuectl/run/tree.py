@@ -1,0 +1,125 @@
+"""All that a run has started: its session, the descendants of those, and whoever carries its cookie.
+
+A ProcessTable is one look at the system. Whoever ends many runs at once takes one look for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from ..record import Record
+from .spawn import COOKIE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class ProcessRow(Record):
+    parent: int
+    session: int
+    start: int
+    alive: bool
+
+
+class ProcessTable:
+    """Every process as /proc showed it; empty where there is no /proc."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, ProcessRow] = {}
+        for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
+            if name.isdigit():
+                try:
+                    with open(f"/proc/{name}/stat", "rb") as file:
+                        self.rows[int(name)] = _row(file.read())
+                except OSError:
+                    pass  # it ended meanwhile
+        self._sessions: dict[int, list[int]] = {}
+        self._children: dict[int, list[int]] = {}
+        for pid, row in self.rows.items():
+            self._sessions.setdefault(row.session, []).append(pid)
+            self._children.setdefault(row.parent, []).append(pid)
+        self._carriers: dict[bytes, list[int]] | None = None
+
+    def members(self, leader: int, leader_start: int, cookie: bytes) -> list[int]:
+        """The living processes of a run. The leader counts only while it is the process that was started: its number
+        may have been given away since."""
+        if not self.rows:  # the process group is all that can be seen, named by its negative number
+            return [-leader] if group_lives(leader) else []
+        own = self.rows.get(leader)
+        found: set[int] = set()
+        new = list(self._sessions.get(leader, ())) if own is None or own.start == leader_start else []
+        new += self.carriers(cookie)
+        while new:
+            pid = new.pop()
+            if pid not in found:
+                found.add(pid)
+                new += self._children.get(pid, ())
+        found.discard(os.getpid())
+        return [pid for pid in found if self.rows[pid].alive]
+
+    def carriers(self, cookie: bytes) -> list[int]:
+        """The processes that carry a run's cookie in their environment. Each environment is read once."""
+        if self._carriers is None:
+            self._carriers = {}
+            for pid in self.rows:
+                for carried in cookies(pid):
+                    self._carriers.setdefault(carried, []).append(pid)
+        return self._carriers.get(cookie, [])
+
+    def find(self, cookie: bytes) -> tuple[int, int] | None:
+        """(pid, start time) of the leader of the run that carries this cookie. When it has ended and left others
+        behind, their session still has its number, and the time is theirs; they must not be taken for it: their end is
+        not its."""
+        carriers = [(self.rows[pid].start, pid) for pid in self.carriers(cookie) if self.rows[pid].alive]
+        leaders = [(start, pid) for start, pid in carriers if self.rows[pid].session == pid]
+        left = [(start, self.rows[pid].session) for start, pid in carriers]
+        start, pid = min(leaders or left, default=(0, 0))
+        return (pid, start) if pid else None
+
+    def leaders_left_to(self, keeper: int) -> set[tuple[int, int]]:
+        """(pid, start time) of the session leaders among a keeper's children, ended ones too: jobs whose worker died."""
+        return {(pid, row.start) for pid, row in self.rows.items() if row.parent == keeper and row.session == pid}
+
+
+def _row(stat: bytes) -> ProcessRow:
+    # The name, in parentheses, may hold anything, ")" too: count from the last one.
+    fields = stat[stat.rindex(b")") + 2 :].split(None, 20)
+    return ProcessRow(int(fields[1]), int(fields[3]), int(fields[19]), fields[0] not in (b"Z", b"X"))
+
+
+def cookies(pid: int) -> list[bytes]:
+    """The runs a process says it belongs to: one or, when its environment is odd, several; none for strangers."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            parts = (b"\0" + file.read()).split(b"\0" + COOKIE + b"=")[1:]
+    except OSError:
+        return []  # another user's, or gone
+    return [part.partition(b"\0")[0] for part in parts]
+
+
+def carries_another(pid: int, cookie: bytes) -> bool:
+    """Whether this process belongs to another run than the one with this cookie."""
+    carried = cookies(pid)
+    return bool(carried) and cookie not in carried
+
+
+def group_lives(leader: int) -> bool:
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # something of another user: it lives
+    return True
+
+
+def send(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+            if number == signal.SIGTERM:
+                os.kill(pid, signal.SIGCONT)  # a stopped process would never see it
+        except (ProcessLookupError, PermissionError):
+            pass  # it ended meanwhile, or changed its user: then it is not ours to end
