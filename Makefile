@@ -24,7 +24,7 @@ demo: $(READY)  ## a few hundred real jobs over Python's own library, checked, i
 	@$(PY) demo/run.py
 
 test: $(READY)  ## the tests, without the long ones
-	$(PYTEST)
+	$(PYTEST) $(PARALLEL)
 
 check: $(READY)  ## what CI runs: lint, types, layers, generated docs, doctests, tests with short chaos
 	$(PY) -m ruff check .

@@ -41,8 +41,9 @@ def into_folder(folder: bytes, seqfile: bytes, params: list[bytes], source: int 
     work = Command(tuple(params), captured())
     temporary = folder + b"/tmp-" + uuid4() + b".tmp"
     # As `queue-write` makes its files: who shares the folder says by umask who may read them.
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
+    fd = -1
+    try:  # from here on: an interrupt may come before we know that the file is there
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         expected = _header(_peek(seqfile), time_ns(), work)
         write_all(fd, expected)
         if source is not None:
@@ -54,7 +55,8 @@ def into_folder(folder: bytes, seqfile: bytes, params: list[bytes], source: int 
         _remove(temporary)
         raise
     finally:
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
 
 
 class _Draft:
