@@ -52,6 +52,7 @@ class Report(Record):
     stops: list[tuple[int, int, str]]
     next_due_us: int | None
     stopping: str | None  # what was asked of this worker
+    room_made: bool  # a queue that was at its limit may let another worker's slot be used
     left: int  # jobs that are ready or become due, when the turn asked
     took_s: float
 
@@ -122,6 +123,7 @@ class Committer:
             stops = store.stops_asked(self._worker)
             stopping = store.run("select stopping from workers where id = ?", (self._worker,))
             due = store.next_due()
+            room_made = bool(turn.events) and store.limited_jobs_wait()
             # Nothing may fail after the commit: it would be tried again, and what it has claimed be forgotten.
             left = self._left() if turn.count_left else 0
         took = monotonic() - began

@@ -308,6 +308,10 @@ class Store:
         [(due,)] = self.run(sql.NEXT_DUE)
         return None if due is None else int(due)
 
+    def limited_jobs_wait(self) -> bool:
+        """Whether ready jobs wait in a queue that has a limit."""
+        return bool(self.run(sql.LIMITED_WAIT))
+
     def stops_asked(self, worker: int) -> list[tuple[int, int, str]]:
         """(number, run, what) of this worker's jobs that somebody wants stopped."""
         return [(n, r, s) for n, r, s in self.run(sql.STOPS_ASKED, (worker,))]

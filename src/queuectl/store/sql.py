@@ -39,6 +39,8 @@ OPEN_LANES = """
 select lanes.id, lanes.queue, queues.parallel
 from lanes join queues on queues.name = lanes.queue
 where lanes.ready > 0 and lanes.adder is null and not queues.paused"""
+LIMITED_WAIT = """
+select 1 from queues join lanes on lanes.queue = queues.name where queues.parallel is not null and lanes.ready > 0 limit 1"""
 BUSY_IN_QUEUE = "select coalesce(sum(n), 0) from counts where queue = ? and stage in ('claimed', 'running')"
 READY_IN_LANE = f"select {JOB} from jobs where lane = ? and stage = 'ready' order by priority desc, number limit ?"
 CLAIM_RUNNING = """
