@@ -134,6 +134,7 @@ class Committer:
             stops=stops,
             next_due_us=due,
             stopping=stopping[0][0] if stopping else "now",
+            room_made=room_made,
             left=left,
             took_s=took,
         )
