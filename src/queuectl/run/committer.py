@@ -88,17 +88,31 @@ class Committer:
     def _serve(self) -> None:
         try:
             while (turn := self._turns.get()) is not None:
-                report = self._persist(turn)
-                self.reports.put(report)
-                os.write(self._wake, b"!")
-                # Only now: whoever waits for ends can wait a moment longer than a job that can start.
-                if turn.events or turn.traces or report.claimed:
-                    bell.ring(self._queue.place.run, bell.DONE)
+                self._publish(self._persist(turn))
         except BaseException as fault:
             # A fault of ours. A worker without its committer would run on and record nothing: it ends at once, as if
             # it had been killed, and its keeper's next worker takes over.
             print(f"queuectl: the worker ends: {type(fault).__name__} in its committer: {fault}", file=sys.stderr, flush=True)
             os._exit(70)
+
+    def commit_here(self, turn: Turn) -> bool:
+        """Commit in the loop's own thread, when there is nothing to do beside it: a job starts two thread switches
+        sooner. False when the store did not take it: then the turn goes the patient way."""
+        try:
+            report = self._commit(turn)
+        except (StorageError, TryAgainLater):
+            return False
+        self._publish(report)
+        return True
+
+    def _publish(self, report: Report) -> None:
+        self.reports.put(report)
+        os.write(self._wake, b"!")
+        # Only now: whoever waits for ends can wait a moment longer than a job that can start.
+        if report.turn.events or report.turn.traces:
+            bell.ring(self._queue.place.run, bell.DONE)
+        if report.room_made:
+            bell.ring(self._queue.place.run, bell.WORK)
 
     def _persist(self, turn: Turn) -> Report:
         pause, said = RETRY_S_MIN, -SAY_AGAIN_S

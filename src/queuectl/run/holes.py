@@ -11,19 +11,25 @@ import os
 
 KEEP_SIZE, PUNCH_HOLE = 0x01, 0x02
 BLOCK = 4096
-LOOK_S = 0.2  # how often logs that are being written are looked at
+LOOK_S, LOOK_S_MAX = 0.2, 1.0  # how often logs are looked at that grow fast, and those that do not
+FAST_BYTES = 1_000_000  # from one look to the next
 HEAD_SHARE = 8  # an eighth of what is kept is the head: how it began; the rest is how it ended
 
 _fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
 
 
-def is_over(path: str, start: int, limit: int) -> bool:
-    """Whether the log takes more room than the limit, by a quarter: each cut is then worth its call."""
+def size_and_room(path: str) -> tuple[int, int]:
+    """How long the log is, and how much of the disk it takes."""
     try:
         facts = os.stat(path)
     except FileNotFoundError:
-        return False  # somebody removed it; its writer writes to nowhere
-    return facts.st_size - start > limit and facts.st_blocks * 512 > limit * 5 // 4 + start
+        return 0, 0  # somebody removed it; its writer writes to nowhere
+    return facts.st_size, facts.st_blocks * 512
+
+
+def is_over(size: int, room: int, start: int, limit: int) -> bool:
+    """Whether a log takes more room than the limit, by a quarter: each cut is then worth its call."""
+    return size - start > limit and room > limit * 5 // 4 + start
 
 
 def cut_middle(path: str, start: int, limit: int) -> bool:

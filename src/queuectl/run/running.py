@@ -30,6 +30,7 @@ class Run:
         self.ending = False  # the ladder has begun
         self.stop_reason = ""  # why: timeout, cancelled, stopped, output limit; empty for leftovers of a normal end
         self.note = ""
+        self.log_seen = 0  # how long its log was at the last look
         self.kill_at = 0.0
         self.over = False  # the leader has ended; the rest of a tree that is being ended may not have
         self.asked_since: float | None = None  # adopted and ended: since when its keeper's word is awaited

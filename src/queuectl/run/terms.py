@@ -53,16 +53,21 @@ class Terms:
     def log_size(self, job: Job) -> int:
         return output.size(self._logs, job)
 
-    def bound_output(self, run: Run) -> None:
-        """A run that prints without end: the middle of its log goes, or it does."""
+    def bound_output(self, run: Run) -> bool:
+        """A run that prints without end: the middle of its log goes, or it does. True while it prints fast."""
         limit = self._output_limit(run)
+        seen = run.log_seen
+        run.log_seen = 0
         for path in output.log_paths(self._logs, run.job, run.options.stderr_apart) if limit else ():
-            if not holes.is_over(path, run.trace.log_start, limit):
+            size, room = holes.size_and_room(path)
+            run.log_seen += size
+            if not holes.is_over(size, room, run.trace.log_start, limit):
                 continue
             if self.config.output_over == "kill" and not run.over:
                 run.stop("output limit", self.grace_of(run))
             else:
                 holes.cut_middle(path, run.trace.log_start, limit)
+        return run.log_seen - seen > holes.FAST_BYTES
 
     def _output_limit(self, run: Run) -> int:
         return self.config.max_output if run.options.max_output is None else run.options.max_output

@@ -72,6 +72,7 @@ class Worker:
         self._next_due_us: int | None = None
         self._next_tick = 0.0
         self._next_look = 0.0
+        self._look_s = holes.LOOK_S
         self._next_tree_look = 0.0
         self._next_idle_look = 0.0
         self._not_before = 0.0
@@ -225,9 +226,9 @@ class Worker:
                 self._ended(run)
         self._tend_trees(now)
         if self._runs and now >= self._next_look:
-            self._next_look = now + holes.LOOK_S
-            for run in self._runs.values():
-                self._bound_output(run)
+            fast = [self._bound_output(run) for run in self._runs.values()]
+            self._look_s = holes.LOOK_S if any(fast) else min(self._look_s * 1.5, holes.LOOK_S_MAX)
+            self._next_look = now + self._look_s
         if self._ahead and now - self._ahead_since > plan.AHEAD_KEPT_S and len(self._runs) >= self.slots:
             self._give_back_ahead()
             self._pace = self._pace.but(run_s=plan.Pace().run_s)
@@ -251,11 +252,12 @@ class Worker:
                 self._close_run(run)
         self._next_tree_look = monotonic() + max(TREE_LOOK_S, 4 * (monotonic() - now))
 
-    def _bound_output(self, run: Run) -> None:
+    def _bound_output(self, run: Run) -> bool:
         ending = run.ending
-        self.terms.bound_output(run)
+        fast = self.terms.bound_output(run)
         if run.ending and not ending:
             self._journal_stop(run.trace)
+        return fast
 
     def _look_around(self) -> None:
         """The slow poll's own work, none of which is worth a worker's death: a full disk or a busy store passes."""
@@ -299,7 +301,8 @@ class Worker:
         counting = self._until_idle and not self._runs
         turn = Turn(events, [run.trace for run in untold], max(0, free - len(self._ahead)), ahead, counting)
         self._events, self._rung, self._committing = [], False, True
-        self._committer.put(turn)
+        if self._runs or self._ahead or not self._committer.commit_here(turn):
+            self._committer.put(turn)
 
     def _untold_runs(self) -> list[Run]:
         """Runs that the store should hear of now: those that were so short that they have ended are told by their end."""
@@ -351,6 +354,9 @@ class Worker:
         else:
             run = Run(job, trace, spawn.cookie_of(self.store_id, job), options, self.terms.timeout_of(job))
             self._untold.append(run)
+            if self._look_s > holes.LOOK_S:  # nobody knows yet how fast the new one prints
+                self._look_s = holes.LOOK_S
+                self._next_look = min(self._next_look, monotonic() + holes.LOOK_S)
             self._watch(run)
 
     def _watch(self, run: Run) -> None:

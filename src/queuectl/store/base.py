@@ -105,8 +105,12 @@ class Store:
         """Write new jobs and the first line of their history; inside a transaction."""
         self.run_many(sql.INSERT_JOB, [job.values() for job in jobs])
         self.run_many(sql.INSERT_HISTORY, [(j.number, j.created_us, "add", j.stage, 0, actor, None) for j in jobs])
+        places: dict[tuple[str, str, str, int], int] = {}
         for job in jobs:
-            self.sums.add(job.queue, job.state, job.stage, job.lane)
+            place = (job.queue, job.state, job.stage, job.lane)
+            places[place] = places.get(place, 0) + 1
+        for (queue, state, stage, lane), n in places.items():
+            self.sums.add(queue, state, stage, lane, n)
 
     def env_id(self, digest: bytes, body: bytes) -> int:
         """The number of this environment, stored on its first use; inside a transaction."""
