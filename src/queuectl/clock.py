@@ -24,7 +24,7 @@ def boot_id() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id", "rb") as file:
             return file.read().decode().strip()
-    except OSError:
+    except FileNotFoundError:  # any other trouble is raised: "another boot" would end the watch over all that runs
         return ""
 
 
@@ -32,7 +32,7 @@ def pid_namespace() -> int:
     """Containers may share a boot id; their process numbers mean nothing to each other."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
+    except FileNotFoundError:
         return 0
 
 

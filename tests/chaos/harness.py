@@ -21,6 +21,7 @@ from typing import Any
 
 import queuectl
 from queuectl import bell, workers
+from queuectl.errors import TryAgainLater
 from queuectl.model import Shell, Spec
 
 LONG = os.environ.get("QUEUECTL_CHAOS") == "long"
@@ -244,7 +245,10 @@ class Trial:
     # -------------------------------------------------------- looking
 
     def all_ended(self) -> bool:
-        stages = {stage: n for _, _, stage, n in self.queue.store.counts() if n}
+        try:
+            stages = {stage: n for _, _, stage, n in self.queue.store.counts() if n}
+        except TryAgainLater:
+            return False
         return not set(stages) - {"completed", "dead", "cancelled", "held"}
 
     def drained(self, patience_s: float = PATIENCE_S) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 RETRY_S_MIN, RETRY_S_MAX = 0.05, 2.0
 SAY_AGAIN_S = 30.0
+BUSY_S_MAX = 20.0
 CLOCK_NOISE_US = 100_000
 
 
@@ -65,13 +66,23 @@ class Committer:
         self._boot_id = clock.boot_id()
         self._offset_us: int | None = None
         self._turns: SimpleQueue[Turn | None] = SimpleQueue()
-        self.reports: SimpleQueue[Report] = SimpleQueue()
+        self.reports: SimpleQueue[Report | BaseException] = SimpleQueue()
         self.fd, self._wake = system.pipe()
         self._thread = Thread(target=self._serve, name="committer", daemon=True)
         self._thread.start()
 
     def put(self, turn: Turn) -> None:
         self._turns.put(turn)
+
+    def news(self) -> list[Report]:
+        """The report that has come, if one has. Raises what has ended the committer."""
+        found = []
+        while not self.reports.empty():
+            report = self.reports.get()
+            if isinstance(report, BaseException):
+                raise report
+            found.append(report)
+        return found
 
     def drain(self) -> None:
         try:
@@ -90,10 +101,16 @@ class Committer:
             while (turn := self._turns.get()) is not None:
                 self._publish(self._persist(turn))
         except BaseException as fault:
-            # A fault of ours. A worker without its committer would run on and record nothing: it ends at once, as if
-            # it had been killed, and its keeper's next worker takes over.
-            print(f"queuectl: the worker ends: {type(fault).__name__} in its committer: {fault}", file=sys.stderr, flush=True)
-            os._exit(70)
+            # A worker without its committer would run on and record nothing: the loop raises this and the worker ends,
+            # as if it had been killed.
+            self.reports.put(fault)
+            self._wake_loop()
+
+    def _wake_loop(self) -> None:
+        try:
+            os.write(self._wake, b"!")
+        except OSError:
+            pass  # the loop looks by itself at its next tick
 
     def commit_here(self, turn: Turn) -> bool:
         """Commit in the loop's own thread, when there is nothing to do beside it: a job starts two thread switches
@@ -107,7 +124,7 @@ class Committer:
 
     def _publish(self, report: Report) -> None:
         self.reports.put(report)
-        os.write(self._wake, b"!")
+        self._wake_loop()
         # Only now: whoever waits for ends can wait a moment longer than a job that can start.
         if report.turn.events or report.turn.traces:
             bell.ring(self._queue.place.run, bell.DONE)
@@ -115,11 +132,13 @@ class Committer:
             bell.ring(self._queue.place.run, bell.WORK)
 
     def _persist(self, turn: Turn) -> Report:
-        pause, said = RETRY_S_MIN, -SAY_AGAIN_S
+        pause, said, began = RETRY_S_MIN, -SAY_AGAIN_S, monotonic()
         while True:
             try:
                 return self._commit(turn)
             except (StorageError, TryAgainLater) as trouble:
+                if isinstance(trouble, TryAgainLater) and monotonic() - began > BUSY_S_MAX:
+                    raise  # it may be we who hold it, by a lock that could not be given back: a new process has none
                 if monotonic() - said >= SAY_AGAIN_S:
                     print(f"queuectl: {trouble}; trying again", file=sys.stderr, flush=True)
                     said = monotonic()

@@ -106,7 +106,7 @@ class Keeper:
             return  # the last of them to end renews us all
         self.code = 0 if code == LEFT else code
         lived = monotonic() - began > GOOD_RUN_S
-        self.proven = self.proven or lived
+        self.proven = self.proven or lived or code >= 128
         self.deaths = 0 if lived or code >= 128 else self.deaths + 1
         # Where a worker has worked before, no trouble is without hope: a full disk, for one, passes.
         hopeless = not self.proven and (code in HOPELESS or self.deaths > DEATHS_MAX)

@@ -7,6 +7,7 @@ what it can.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from .. import jsontext
@@ -92,6 +93,8 @@ def _enter(cwd: str) -> None:
     try:
         os.chdir(cwd)
     except OSError as fault:
+        if fault.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+            raise
         gone = isinstance(fault, FileNotFoundError)
         raise CannotStart(CANNOT_START, f"working folder {cwd} {'is gone' if gone else 'cannot be entered'}") from None
 

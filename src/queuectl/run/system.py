@@ -7,13 +7,12 @@ set: `subprocess`, poll, and a look at each child every some hundredths of a sec
 from __future__ import annotations
 
 import os
+import resource
 import select
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import resource
-
     from .spawn import Launch
 
 PORTABLE = bool(os.environ.get("QUEUECTL_PORTABLE")) or not (hasattr(os, "pidfd_open") and hasattr(select, "epoll"))

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+# Any other refusal of /proc is raised: no descriptor left, no memory. It says nothing of the process, and one that was
+# taken for gone would be started a second time.
+GONE = (FileNotFoundError, ProcessLookupError)
+
+
 class ProcessRow(Record):
     parent: int
     session: int
@@ -33,7 +38,7 @@ class ProcessTable:
                 try:
                     with open(f"/proc/{name}/stat", "rb") as file:
                         self.rows[int(name)] = _row(file.read())
-                except OSError:
+                except GONE:
                     pass  # it ended meanwhile
         self._sessions: dict[int, list[int]] = {}
         self._children: dict[int, list[int]] = {}
@@ -94,7 +99,7 @@ def cookies(pid: int) -> list[bytes]:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             parts = (b"\0" + file.read()).split(b"\0" + COOKIE + b"=")[1:]
-    except OSError:
+    except (*GONE, PermissionError):
         return []  # another user's, or gone
     return [part.partition(b"\0")[0] for part in parts]
 

@@ -185,11 +185,12 @@ class Worker:
                 self._rung |= self._ears.drain()
             elif fd == self._committer.fd:
                 self._committer.drain()
-                self._committed(self._committer.reports.get())
             elif fd == self._parent:
                 self._become_keeper()
             else:
                 os.read(self._wake_fd, 4096)
+        for report in self._committer.news():
+            self._committed(report)
         if self._signals:
             self.stop("now" if self._signals > 1 else "finish")
 

@@ -193,7 +193,7 @@ class _Guard:
 def translated(error: apsw.Error, path: str) -> QueueError:
     text = str(error)
     match error:
-        case apsw.BusyError() | apsw.LockedError():
+        case apsw.BusyError() | apsw.LockedError() | apsw.ProtocolError():
             return TryAgainLater("the store is busy", why="another process holds it", hint="try again")
         case apsw.FullError():
             return StorageError("the disk is full", why=path, hint="nothing was stored; free some space and try again")
