@@ -62,16 +62,20 @@ def test_when_worker_and_keeper_are_killed_the_next_worker_takes_the_running_job
     assert job["state"] == "completed" and 99 not in [run["exit_code"] for run in job["attempts_made"]]
 
 
-def test_when_everything_is_killed_the_job_is_run_again_and_not_charged(queue: Queuectl) -> None:
+def test_when_everything_is_killed_the_job_is_run_again(queue: Queuectl) -> None:
     queue.ok("worker-start")
     queue.ok("enqueue", "--command", "echo $$ > pid; echo run >> ran; test $(wc -l < ran) = 2 || exec sleep 60")
     queue.until(lambda: runs(queue))
     worker = worker_pid(queue)
-    for pid in (parent_of(worker), worker, int((queue.folder / "pid").read_text())):
-        os.kill(pid, signal.SIGKILL)
+    everybody = (parent_of(worker), worker, int((queue.folder / "pid").read_text()))
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that nobody sees another's end
+        for pid in everybody:
+            os.kill(pid, number)
     queue.drain()
     job = queue.job("1")
-    assert (job["state"], job["attempts"], job["interruptions"], runs(queue)) == ("completed", 1, 1, 2)
+    assert (job["state"], runs(queue)) == ("completed", 2)
+    # Not charged, unless the kernel remembers that the job was killed: then its first run is known to have failed.
+    assert (job["attempts"], job["interruptions"]) in {(1, 1), (2, 0)}
 
 
 def test_another_worker_that_runs_already_takes_the_jobs_of_a_dead_one_within_twenty_seconds(queue: Queuectl) -> None:

@@ -103,7 +103,10 @@ class Spooler:
             return False
 
     def end_all(self) -> None:
-        """Kill server, keepers, workers and jobs, parents first so that nobody starts anything again."""
+        """Kill server, keepers, workers and jobs, as if at one instant: first nobody moves any more, so that nobody sees
+        another's end or starts anything again."""
+        for pid in self.processes() if self.process else ():
+            os.kill(pid, signal.SIGSTOP)
         if self.process:
             self.process.kill()
             self.process.wait(PATIENCE_S)

@@ -158,13 +158,14 @@ def test_a_server_that_was_killed_leaves_no_worker_behind_that_would_start_more(
     assert server.start().ended(4)["status"] == "completed"
 
 
-def test_a_run_that_nobody_saw_the_end_of_has_failed_and_is_not_run_again(server: Spooler) -> None:
+def test_a_run_that_no_process_saw_the_end_of_has_failed_and_is_not_run_again(server: Spooler) -> None:
     server.queue("echo x >> runs; exec sleep 60")
     eventually(lambda: (server.folder / "runs").exists())
     server.end_all()
     server.start()
     job = server.ended(1)
-    assert (job["status"], job["exit_code"]) == ("failed", None)
+    assert job["status"] == "failed"
+    assert job["exit_code"] in (None, -9)  # a kernel that remembers tells how it ended
     assert (server.folder / "runs").read_text() == "x\n"
 
 
