@@ -6,6 +6,7 @@ The writing side, and what a line says, is in `ends`.
 from __future__ import annotations
 
 import os
+import signal
 from time import monotonic, time
 
 from .. import clock
@@ -65,6 +66,8 @@ class KeeperBooks:
         if run.asked_since is None:
             run.asked_since = monotonic()
         status = pidfd.exit_status(run.pidfd) if gone and run.pidfd >= 0 else None
+        if status == signal.SIGKILL and run.found_ended:
+            return False  # killed with its worker and its keeper, as when a container ends: that is what cut it
         if status is not None:
             run.trace = run.trace.but(status=status, ended_us=clock.now_us())
             return True

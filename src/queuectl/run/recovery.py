@@ -227,6 +227,7 @@ def adopted_run(worker: Worker, job: Job, trace: Trace) -> Run:
     """A run of a worker that died, watched from now on; its time so far counts."""
     run = Run(job, trace, spawn.cookie_of(worker.store_id, job), worker.terms.options_of(job), worker.terms.timeout_of(job))
     run.child = False
+    run.found_ended = not clock.is_alive(trace.pid, trace.pid_start)
     lived = (clock.boot_ticks() - trace.pid_start) / os.sysconf("SC_CLK_TCK") if trace.pid_start else 0.0
     run.began -= lived
     if run.deadline is not None:

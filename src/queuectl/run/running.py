@@ -22,6 +22,7 @@ class Run:
         self.cookie = cookie
         self.options = options
         self.child = True
+        self.found_ended = False  # adopted, and its process had ended before anybody looked
         self.pidfd = -1
         self.group: str | None = None  # its control group, when it has one
         self._usage: tuple[int, int] | None = None

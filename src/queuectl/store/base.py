@@ -209,6 +209,7 @@ class Store:
         starts = [(c.before.number, c.before.run, c.before.worker, c.after.started_us) for c in changes if c.event == "start"]
         self.run_many(sql.ATTEMPT_STARTED, starts)
         cuts = [(c.at_us, CUT_REASONS[c.event], c.before.number, c.before.run) for c in changes if c.event in CUT_REASONS]
+        self.run_many(sql.ATTEMPT_NOT_BEGUN, [(c.before.number, c.before.run) for c in changes if c.event == "give back"])
         self.run_many(sql.ATTEMPT_CUT, cuts)
         lines = [(c.after.number, c.at_us, c.event, c.after.stage, c.after.run, actor, c.note or None) for c in changes]
         self.run_many(sql.INSERT_HISTORY, lines)

@@ -75,6 +75,8 @@ on conflict (job, run) do update set pid = excluded.pid, started_us = excluded.s
   exit_code = excluded.exit_code, reason = excluded.reason, cpu_s = excluded.cpu_s, memory_max = excluded.memory_max,
   log_start = excluded.log_start, log_end = excluded.log_end"""
 ATTEMPT_TOLD = "update attempts set pid = ?, log_start = ? where job = ? and run = ? and ended_us is null"
+# Claimed as running and given back before any process was told of: no run, and the log's next lines are not its output.
+ATTEMPT_NOT_BEGUN = "delete from attempts where job = ? and run = ? and pid is null and ended_us is null"
 ATTEMPT_CUT = "update attempts set ended_us = ?, reason = ? where job = ? and run = ? and ended_us is null"
 
 ADD_COUNT = """

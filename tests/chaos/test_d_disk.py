@@ -1,0 +1,244 @@
+"""Group C: power cuts, full disks, damaged databases. Needs root and loop devices for the first two."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from queuectl.model import Options, Shell, Spec
+
+from .harness import END, START, Trial, alive, eventually, figure, job, marked, size
+
+EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, b"\2\0\0\0"
+ADDER = """
+import sys, queuectl
+queue = queuectl.open(sys.argv[1])
+while True:
+    print(queue.add("true", max_retries=0).id, flush=True)
+"""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="not root: NO power cut and NO full disk was tried")
+
+
+class Disk:
+    """A file system of its own, mounted in a temporary folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.at = folder / "disk"
+        self.at.mkdir()
+
+    def ext4(self, megabytes: int) -> None:
+        image = self.folder / "image"
+        with image.open("wb") as file:
+            file.truncate(megabytes << 20)
+        run("mkfs.ext4", "-q", "-F", str(image))
+
+    def mount(self, *words: str) -> None:
+        run("mount", *words, str(self.at))
+
+    def mount_image(self) -> None:
+        self.mount("-o", "loop", str(self.folder / "image"))
+
+    def cut_power(self) -> None:
+        """Nothing that was not flushed is there afterwards."""
+        fd = os.open(self.at, os.O_RDONLY)
+        fcntl.ioctl(fd, EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH)
+        os.close(fd)
+
+    def unmount(self) -> None:
+        eventually(lambda: run("umount", str(self.at), check=False) == 0 or not os.path.ismount(self.at), 20, "umount")
+
+
+def run(*words: str, check: bool = True) -> int:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        pytest.skip(f"{' '.join(words)}: {done.stderr.strip()}: NO such disk could be made")
+    return done.returncode
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    one = Disk(tmp_path)
+    yield one
+    if os.path.ismount(one.at):
+        subprocess.run(["umount", "-l", str(one.at)], check=False)
+
+
+def end_all(one: Trial) -> None:
+    """Everything that uses the disk, at once."""
+    one.queue.close()
+    marks = (f"QUEUECTL_URL={one.url}\0".encode(), f"LEDGER={one.ledger}\0".encode())
+    while found := marked(marks):
+        for pid in found:
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    for process in one.processes:
+        process.wait(20)
+    one.ended = True
+
+
+@needs_root
+def test_power_cuts_lose_no_acknowledged_job(disk: Disk, tmp_path: Path) -> None:
+    cuts, acknowledged, lost, twice, damaged, cut_runs = size(2, 30), 0, 0, 0, 0, 0
+    disk.ext4(200)
+    draw = random.Random(9)
+    for n in range(cuts):
+        disk.mount_image()
+        one = Trial(disk.at / f"q{n}")
+        one.ledger = tmp_path / f"{n}.ledger"  # on another disk: it tells what really ran
+        one.ledger.touch()
+        env = {"LEDGER": str(one.ledger), "PATH": "/usr/bin:/bin"}
+        careful = [
+            Spec(Shell(START + "sleep 0.05; " + END), env=env, cwd="/", max_retries=0, options=Options(if_interrupted=choice))
+            for choice in ("hold", "fail", "rerun") * 30
+        ]
+        one.queue.add_many(careful)
+        one.keeper(4)
+        adder = subprocess.Popen([sys.executable, "-c", ADDER, one.url], env=one.environ, stdout=subprocess.PIPE, text=True)
+        one.processes.append(adder)
+        time.sleep(draw.uniform(0.3, 1.2))
+        disk.cut_power()
+        adder.kill()
+        assert adder.stdout
+        told = adder.stdout.read().split("\n")[:-1]
+        end_all(one)
+        disk.unmount()
+        disk.mount_image()
+        found = after_reboot(disk.at / f"q{n}" / "queuectl.db")
+        damaged += found is None
+        lost += len(set(told) - (found or set()))
+        acknowledged += len(told)
+        again = Trial(disk.at / f"q{n}")
+        again.ledger = one.ledger
+        again.environ["LEDGER"] = str(one.ledger)
+        again.keeper(4)
+        again.drained(60)
+        runs = [line[1] for line in again.lines() if line[0] == "start"]
+        twice += sum(runs.count(str(at)) > 1 for at in range(1, 91) if at % 3 != 0)  # hold and fail: at most once
+        lost += again.queue.store.run("select count(*) from jobs where stage not in ('completed', 'held', 'dead')")[0][0]
+        cut_runs += again.queue.store.run("select sum(interruptions) from jobs")[0][0]
+        end_all(again)
+        disk.unmount()
+    figure(
+        "C power cut (ext4 shut down without its log) under adds and a worker",
+        "≥ 30 cuts: 0 acknowledged jobs lost, hold and fail never run twice",
+        f"{cuts} cuts, {acknowledged} jobs: {lost} lost, {twice} twice, {damaged} databases damaged; {cut_runs} interrupted",
+        not (lost or twice or damaged),
+    )
+
+
+def after_reboot(database: Path) -> set[str] | None:
+    """The ids that are there; None when the database is damaged. The boot id cannot change here, so the rows are told."""
+    db = apsw.Connection(str(database))
+    whole = db.pragma("integrity_check") == "ok"
+    db.execute("update workers set boot_id = 'before the cut'")
+    ids = {row[0] for row in db.execute("select id from jobs")}
+    db.close()
+    return ids if whole else None
+
+
+@needs_root
+def test_a_full_disk_needs_no_repair(disk: Disk, tmp_path: Path) -> None:
+    disk.mount("-t", "tmpfs", "-o", "size=6m,mode=700", "tmpfs")
+    one = Trial(disk.at / "q", min_free=0)
+    one.ledger = tmp_path / "ledger"
+    one.ledger.touch()
+    try:
+        one.add([job("sleep 1; ", f"exit {code}", code) for code in range(1, 5)])
+        keeper = one.keeper(4)
+        eventually(lambda: len(one.lines()) == 4)
+        worker = one.worker_of(keeper)
+        ballast = disk.at / "ballast"
+        with ballast.open("wb", buffering=0) as file:
+            try:
+                while file.write(b"x" * 4096) == 4096:
+                    pass
+            except OSError:
+                pass
+        before = one.queue.store.run("select count(*) from jobs")[0][0]
+        refused = [one.command("enqueue", "--command", "true " + "x" * 20_000) for _ in range(3)]
+        eventually(lambda: len(one.lines()) == 8, what="the ends of what runs")
+        if size(0, 1):
+            one.kill(worker)  # a new one cannot even register
+            time.sleep(3)
+        time.sleep(1.5)
+        stored = one.queue.store.run("select count(*) from jobs")[0][0] - before
+        lived = alive(keeper) and (bool(size(0, 1)) or alive(worker))
+        ballast.unlink()
+        one.add([job(end="exit 9", status=9)])
+        one.queue._ring_work()
+        one.drained()
+        verdict = one.check()
+        codes = [done.returncode for done in refused]
+        words = {done.stderr.strip().split(":")[1].strip()[:40] for done in refused}
+        holds = verdict.holds and codes == [7, 7, 7] and not stored and lived and "Traceback" not in one.said()
+        reached = f"adds: exit {codes} {words}, {stored} half stored; worker lived: {lived}; ends: {verdict}"
+        figure("C full disk (tmpfs): adds, ends, and on without repair", "exit 7, 0 half stored, 0 lost", reached, holds)
+    finally:
+        end_all(one)
+
+
+def damage(database: Path, how: str) -> None:
+    content = bytearray(database.read_bytes())
+    if how == "empty":
+        content = bytearray()
+    elif how == "no database":
+        content = bytearray(b"hello, I am no database at all\n" * 300)
+    elif how == "pages overwritten":
+        for page in range(1, len(content) // 4096):
+            content[page * 4096 : page * 4096 + 64] = os.urandom(64)
+    elif how == "cut short":
+        content = content[: len(content) // 3]
+    database.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["empty", "no database", "pages overwritten", "cut short", "newer"])
+def test_a_damaged_database_is_refused_with_a_name_and_a_next_step(trial: Callable[..., Trial], how: str) -> None:
+    one = trial()
+    one.add([job() for _ in range(500)])
+    one.queue.store.checkpoint()
+    one.queue.close()
+    for leftover in ("-wal", "-shm"):
+        Path(f"{one.database}{leftover}").unlink(missing_ok=True)
+    if how == "newer":
+        db = apsw.Connection(str(one.database))
+        db.execute("pragma user_version = 999")
+        db.close()
+    else:
+        damage(one.database, how)
+    kept = one.database.read_bytes()
+    tried = (("enqueue", "--command", "true"), ("list", "--limit", "1000"), ("worker", "start"))
+    done = [one.command(*words) for words in tried]
+    refused = [d.returncode == 7 and str(one.database) in d.stderr and "(" in d.stderr for d in done]
+    words = done[0].stderr.strip().removeprefix("queuectl: ").replace(str(one.database), "FILE")[:110]
+    holds = all(refused) and not any("Traceback" in d.stderr for d in done) and one.database.read_bytes() == kept
+    figure(f"C database {how}", "refused, exit 7, a name and a next step; never replaced", f"{words}", holds)
+    one.ended = True
+
+
+def test_a_log_cut_short_loses_its_end_and_nothing_else(trial: Callable[..., Trial]) -> None:
+    """SQLite takes the whole transactions of a write-ahead log, up to the first that is not: the queue opens."""
+    one = trial()
+    for _ in range(20):
+        one.add([job()])
+    wal = Path(f"{one.database}-wal")
+    content, main = wal.read_bytes(), one.database.read_bytes()
+    one.queue.close()
+    one.database.write_bytes(main)
+    wal.write_bytes(content[: len(content) * 2 // 3])
+    Path(f"{one.database}-shm").unlink(missing_ok=True)
+    done = one.command("status")
+    one.ended = True
+    figure("C write-ahead log cut short", "opens with what is whole", f"exit {done.returncode}", done.returncode == 0)
