@@ -125,7 +125,8 @@ def with_ends(attempts: list[Attempt]) -> list[Attempt]:
 
 
 def run_range(attempt: Attempt) -> tuple[int, int | None]:
-    return attempt.log_start, attempt.log_end
+    """Where a run's output stands in the log. Behind its header, so never at 0: that is a run which never began."""
+    return (attempt.log_start, attempt.log_end) if attempt.log_start else (0, 0)
 
 
 def remove_logs(folder: str, job: Job) -> None:

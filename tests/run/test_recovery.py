@@ -244,7 +244,8 @@ def test_jobs_of_a_dead_worker_are_found_by_another_that_lives(machine: Machine)
             os.kill(process, number)
     keeper.wait(10)
     [done] = machine.queue.wait(job.id, timeout=20)
-    assert (done.state, done.interruptions) == ("completed", 1)
+    # Cut, and not charged; unless the kernel remembers the signal: then the first run is known to have failed.
+    assert (done.state, done.attempts, done.interruptions) in {("completed", 1, 1), ("completed", 2, 0)}
     assert time.monotonic() - began < 20
     assert machine.ledger.overlaps() == [job.id]  # the first never wrote its end: it was cut
     assert not alive(pid)
