@@ -122,7 +122,7 @@ class TakeOver:
         for _, trace in adopted:
             worker.journal.started(trace)
         now = clock.now_us()
-        cut = [trace for job, _ in decided if (trace := self._book.traces.get((job.number, job.run))) and trace.pid]
+        cut = [t for job, _ in decided if (t := self._book.traces.get((job.number, job.run))) and t.pid]
         with store.transaction():
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in cut])
             for job, event in decided:
