@@ -34,6 +34,12 @@ class RecordType(type):
         cls.fields, cls.defaults, cls.made = fields, defaults, 0
         return cls
 
+    def count(cls) -> None:
+        """One more was made."""
+        cls.made += 1
+        if cls.made == MANY and cls.fields:
+            cls.compile()
+
     def compile(cls) -> None:
         """Replace the looping methods by straight-line ones."""
         arguments = ", ".join([f"{f}=_defaults[{f!r}]" if f in cls.defaults else f for f in cls.fields])
@@ -69,13 +75,14 @@ class Record(metaclass=RecordType):
                     raise TypeError(f"{cls.__name__} needs {field!r}")
             if kwargs:
                 raise TypeError(f"{cls.__name__} has no field {sorted(kwargs)[0]!r}, or it is given twice")
-            cls.made += 1
-            if cls.made == MANY and fields:
-                cls.compile()
+            cls.count()
 
     def but(self, **changes: Any) -> Self:
         """The same record with some fields replaced."""
-        copy = object.__new__(type(self))
+        cls = type(self)
+        if cls.made < MANY:
+            cls.count()
+        copy = object.__new__(cls)
         self._copy_to(copy)
         for field, value in changes.items():
             setattr(copy, field, value)  # slots: a name that is no field is an AttributeError
