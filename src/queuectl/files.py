@@ -29,6 +29,21 @@ def private_folder(path: str) -> str:
     return path
 
 
+def own_folder(path: str) -> str:
+    """The same, but a link that we have made ourselves may stand there, to a folder of ours on another disk."""
+    if os.path.islink(path) and os.lstat(path).st_uid == os.geteuid() == os.stat(path).st_uid and os.path.isdir(path):
+        return path
+    return private_folder(path)
+
+
+def refuse_squatted(path: str) -> None:
+    """Refuse a file of another user in a folder where everybody may make files: it was laid there for us to find."""
+    facts, folder = os.lstat(path), os.stat(os.path.dirname(path))
+    if facts.st_uid != os.geteuid() and folder.st_mode & 0o002:
+        why = f"it belongs to user {facts.st_uid}, and anybody can write to its folder"
+        raise NotAllowed(f"{path} is not trusted", why=why, hint="use another place")
+
+
 def private_folders(path: str) -> str:
     """The same with its missing parents."""
     parent = os.path.dirname(path)

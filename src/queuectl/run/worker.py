@@ -13,7 +13,7 @@ import random
 import sys
 from time import monotonic
 
-from .. import bell, clock, codec, plan
+from .. import bell, clock, codec, files, plan
 from ..errors import StorageError, TryAgainLater
 from ..lifecycle import Finished, GivenBack, Started
 from ..model import CLAIMED, Job, Options, Outcome
@@ -107,6 +107,7 @@ class Worker:
 
     def _open(self) -> None:
         place = self.queue.place
+        files.own_folder(place.logs)  # refused now rather than at each job: another user's would be theirs to change
         self._ears = self.queue.listener(bell.WORK)
         self.store_id = self.queue.store.run("select value from meta where key = 'store_id'")[0][0]
         with self.queue.store.transaction():

@@ -38,6 +38,8 @@ class SqliteStore(Store):
             if not create:
                 raise NotFound(f"there is no queue at {self.path}", hint="'queuectl init' makes one")
             _create(place)
+        else:
+            _refuse_squatted(self.path)
         with self._guarded():
             self._db = _connect(self.path)
             self._check()
@@ -112,6 +114,14 @@ class SqliteStore(Store):
 
     def _guarded(self) -> _Guard:
         return _Guard(self.path)
+
+
+def _refuse_squatted(path: str) -> None:
+    folder = os.stat(os.path.dirname(path))
+    if folder.st_mode & 0o002:  # looked at here, so that everyday commands need not import the module
+        from .. import files
+
+        files.refuse_squatted(path)
 
 
 def _size(path: str) -> int:
