@@ -3,14 +3,20 @@ what nobody saw is called interrupted."""
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 from queuectl.model import Options, Shell, Spec
 
-from .harness import END, START, Trial, Verdict, alive, eventually, figure, job, size
+from .harness import END, START, Trial, Verdict, alive, command_line, eventually, figure, job, marked, size
 
 
 def both(one: Trial, keeper: int) -> None:
@@ -102,3 +108,31 @@ def test_leave_and_then_the_keeper_killed(trial: Callable[..., Trial]) -> None:
     verdict = one.check(interrupted=True)
     cut = one.queue.store.run("select sum(interruptions) from jobs")[0][0]
     figure("B worker stop --leave, then the keeper killed", "0 overlaps", f"4 jobs, {cut} interrupted: {verdict}", verdict.holds)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="no root or no unshare: NO container was tried")
+def test_a_worker_of_another_container_leaves_the_jobs_to_their_own_keeper(trial: Callable[..., Trial]) -> None:
+    """It cannot see them: to it every process of the other container looks gone."""
+    one = trial()
+    one.add([job("sleep 9; ", f"exit {code}", code) for code in range(1, 4)])
+    inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-m", "queuectl"]
+    one.started([*inside, "worker", "start", "--count", "3"])
+    eventually(lambda: len(one.lines()) == 3)
+    one.keeper(2)
+    time.sleep(0.5)
+    mark = f"QUEUECTL_URL={one.url}\0".encode()
+    worker = next(pid for pid in marked([mark]) if in_container(pid))
+    keeper = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    one.kill(keeper, signal.SIGSTOP)  # slow to start the next one: the other worker looks first
+    one.kill(worker)
+    time.sleep(6)
+    one.kill(keeper, signal.SIGCONT)
+    one.drained()
+    verdict = one.check()
+    figure("B a worker killed in one container, another one looking on", "0 twice, 0 wrong", str(verdict), verdict.holds)
+
+
+def in_container(pid: int) -> bool:
+    """A worker whose process numbers are others than ours."""
+    mine = os.readlink("/proc/self/ns/pid") == os.readlink(f"/proc/{pid}/ns/pid")
+    return not mine and "queuectl.run.process" in command_line(pid)

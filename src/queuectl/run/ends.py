@@ -3,12 +3,14 @@
     pid start status time cpu mem leader ticks
 
 Once more with what it used, after it was reaped. A worker that takes over reads the books of all keepers of its store.
+The keeper holds a lock on it for as long as it lives: that is seen from other containers too, where its number is not.
 Losing a line would lose an exit status, so writing waits for a full disk as long as it takes; room is set aside so that
 this hardly ever happens. The ended process stays a zombie meanwhile, and the kernel keeps its status.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from time import monotonic, sleep
@@ -48,6 +50,7 @@ class EndsBook:
         from .room import reserve
 
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.size = os.fstat(self._fd).st_size
         reserve(self._fd, self.size + RESERVE_BYTES)
 
@@ -83,6 +86,7 @@ class EndsBook:
                 file.seek(-ROTATE_BYTES // 2, os.SEEK_END)
                 recent = file.read().partition(b"\n")[2]
             fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             whole = os.write(fd, recent) == len(recent)
             if whole:
                 os.rename(new, self.path)
@@ -97,6 +101,26 @@ class EndsBook:
             os.unlink(self.path)
         except FileNotFoundError:
             pass  # there was no room to make it
+
+
+def path_of(folder: str, keeper: tuple[int, int]) -> str:
+    """The book of the keeper with this pid and start time."""
+    return os.path.join(folder, f"keeper-{keeper[0]}-{keeper[1]}.journal")
+
+
+def is_held(path: str) -> bool:
+    """Whether the keeper whose book this is lives, be it in another container."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 class EndsRead:

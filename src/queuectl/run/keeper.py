@@ -20,7 +20,7 @@ import sys
 from time import monotonic, sleep, time_ns
 
 from ..clock import boot_ticks, process_start
-from .ends import End, EndsBook
+from .ends import End, EndsBook, path_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Keeper:
         self.arguments = arguments
         me = os.getpid()
         self.me = (me, process_start(me))
-        self.book = EndsBook(os.path.join(arguments[0] + ".run", f"keeper-{me}-{self.me[1]}.journal"))
+        self.book = EndsBook(path_of(arguments[0] + ".run", self.me))
         self.proven = PROVEN in arguments[3].split(",")
         self.workers: dict[int, float] = {}  # pid → when it was started
         self.pause = 0.0

@@ -32,7 +32,7 @@ from ..lifecycle import Finished, GivenBack, Interrupted, Started
 from ..model import CLAIMED, Job, WorkerRow
 from ..record import Record
 from ..store import sql
-from . import journal, spawn
+from . import ends, journal, spawn
 from .books import KeeperBooks, forget_old
 from .journal import Trace
 from .running import Run, outcome_of
@@ -69,10 +69,14 @@ def sweep(worker: Worker) -> None:
         if fd is None:
             continue
         try:
-            TakeOver(worker, row, journal.read(path), machine).run()
+            book = journal.read(path)
+            # In another container its keeper starts the next worker, which can see the jobs; from here they look gone.
+            theirs = not machine.is_of(row) and ends.is_held(ends.path_of(worker.queue.place.run, book.keeper))
+            if not theirs:
+                TakeOver(worker, row, book, machine).run()
+                _unlink(path)
         finally:
             os.close(fd)
-        _unlink(path)
     forget_old(worker.queue.place.run)
 
 
@@ -190,6 +194,8 @@ class TakeOver:
         return any(pid and clock.is_alive(pid, start) for pid, start in (self._book.keeper, (self._row.pid, self._row.pid_start)))
 
     def _settled_elsewhere(self, job: Job, trace: Trace | None) -> Event:
+        if trace is not None and trace.pid and trace.status is None:
+            trace = self._books.complete(trace)
         if trace is not None and trace.status is not None:
             return finished(self._worker, job, trace)
         same_boot = self._row.boot_id == self._machine.boot_id  # another container: its journal is whole
