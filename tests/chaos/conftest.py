@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from . import report
-from .harness import FIGURES, Trial
+from .harness import FIGURES, LONG, Trial
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,12 +21,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput"):  # once, when several processes share the tests
+    """The full form takes hours and may be run group by group: its figures are kept, the newest of each promise counts."""
+    if not LONG and not hasattr(session.config, "workerinput"):  # once, when several processes share the tests
         FIGURES.unlink(missing_ok=True)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    table = report.table()
+    table = report.table(FIGURES)
     if table:
         terminalreporter.section("what was shown")
         terminalreporter.write(table)

@@ -27,7 +27,7 @@ from queuectl.model import Shell, Spec
 LONG = os.environ.get("QUEUECTL_CHAOS") == "long"
 PATIENCE_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]
-FIGURES = ROOT / "build" / "chaos" / "figures.jsonl"
+FIGURES = ROOT / "build" / "chaos" / ("full.jsonl" if LONG else "short.jsonl")
 
 
 def size(short: int, long: int) -> int:
