@@ -3,13 +3,13 @@
 A worker that is killed cannot take its jobs with it: they become children of the keeper (a "child subreaper"), run on,
 and when they end the keeper writes their wait status into its own journal before it reaps them. The keeper starts the
 worker again at once; the new worker adopts what runs and learns from the journal what has ended. The keeper opens no
-database, so that it stays small and nothing of the queue can hurt it.
+database, so that it stays small and nothing of the queue can hurt it. Beside workers it keeps parts (`parts`).
 
     waitid(any child, WNOWAIT) → was it the worker? start another : write its end to the journal → reap → wait
 
-It ends with a worker that ended in good order, else when no child is left. It renews itself by `exec` (children and the
-subreaper mark outlive that) when the worker asks for it: an upgrade. If the keeper itself is killed, the worker turns
-into a keeper by the same `exec` and starts a worker that adopts.
+It ends with a worker that ended in good order, else when no child is left; while it has parts, when it is told to. It
+renews itself by `exec` (children and the subreaper mark outlive that) when the worker asks for it: an upgrade. If the
+keeper itself is killed, the worker turns into a keeper by the same `exec` and starts a worker that adopts.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from time import monotonic, sleep, time_ns
 
 from ..clock import boot_ticks, process_start
 from .ends import End, EndsBook, path_of
+from .parts import Parts, kept_sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ SPAWN_AGAIN_S = 0.5
 
 
 class Keeper:
-    """`arguments`: database, slots, queues, flags (the worker's own), and how many worker processes to keep."""
+    """`arguments`: database, slots, queues, flags (the worker's own), how many worker processes to keep, parts."""
 
     def __init__(self, arguments: list[str]) -> None:
         self.arguments = arguments
@@ -46,10 +47,14 @@ class Keeper:
         self.me = (me, process_start(me))
         self.book = EndsBook(path_of(arguments[0] + ".run", self.me))
         self.proven = PROVEN in arguments[3].split(",")
+        self.parts = Parts(arguments[5:], arguments[0], self.me)
         self.workers: dict[int, float] = {}  # pid → when it was started
+        self.heir = 0  # the worker that starts the parts should it have to take the keeper's place
         self.pause = 0.0
         self.deaths = 0  # in a row, without a good run between
         self.stopping = False
+        self.renewing = False
+        self.over = False  # no reason is left to keep parts
         self.jobs_left = False  # a worker ended otherwise than with all its jobs done
         self.code = 0
 
@@ -59,6 +64,7 @@ class Keeper:
             signal.signal(number, self.forward)
         for _ in range(int(self.arguments[4])):
             self.start_worker()
+        self.parts.start()
         self.watch()
         if not self.somebody_will_ask():
             self.book.remove()
@@ -76,33 +82,45 @@ class Keeper:
         """
         if self.stopping and number == signal.SIGHUP:
             return
-        self.stopping = True
+        self.parts.end(signal.SIGTERM, faces=self.stopping or not self.workers, again=self.stopping)
+        self.stopping = self.over = True
         for worker in self.workers:
             os.kill(worker, signal.SIGTERM)  # not reaped yet, so the number is still its own
 
     def watch(self) -> None:
         """Wait for children until none is left, or no worker and none of its jobs: a process that a job has left
         behind holds nobody up."""
-        while self.workers or self.jobs_left:
+        while self.goes_on():
             try:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
             except ChildProcessError:
+                if self.parts.rest():
+                    continue
                 return
             assert found is not None
             if found.si_pid in self.workers:
                 self.worker_ended(found)
+            elif found.si_pid in self.parts.running:
+                self.part_ended(found)
             else:
                 self.keep(found)
+
+    def goes_on(self) -> bool:
+        """Whether there is something left to wait for; parts end after the workers have."""
+        if (self.over or self.renewing) and not self.workers:
+            self.parts.end(signal.SIGTERM if self.over else signal.SIGHUP, faces=True)
+            if self.renewing and not self.over and not self.parts.running:
+                renew(self.arguments)
+        return bool(self.workers or self.parts or self.jobs_left)
 
     def worker_ended(self, found: os.waitid_result) -> None:
         """In good order, or without hope: stay only for the jobs that are left. Otherwise start it again."""
         began = self.workers.pop(found.si_pid)
         self.note(found)  # its time of death tells which processes it cannot have started
         os.waitpid(found.si_pid, 0)
-        code = found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
+        code = exit_code(found)
         if code == RENEW:
-            if not self.workers:
-                os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *self.arguments])
+            self.renewing = self.jobs_left = True
             return  # the last of them to end renews us all
         self.code = 0 if code == LEFT else code
         lived = monotonic() - began > GOOD_RUN_S
@@ -112,6 +130,7 @@ class Keeper:
         hopeless = not self.proven and (code in HOPELESS or self.deaths > DEATHS_MAX)
         if code in (0, LEFT) or hopeless or (self.stopping and code < 128):
             self.jobs_left = self.jobs_left or code != 0
+            self.over = self.over or hopeless
             return
         self.pause = 0.0 if lived else min(PAUSE_S_MAX, self.pause * 2 or 0.05)
         then = f" in {self.pause:g} s" if self.pause > 1 else ""
@@ -119,9 +138,28 @@ class Keeper:
         sleep(self.pause)
         self.start_worker()
 
+    def part_ended(self, found: os.waitid_result) -> None:
+        """Start it again, unless it ended as it should, or cannot work from the very start."""
+        part, good = self.parts.ended(found.si_pid)
+        self.note(found)
+        os.waitpid(found.si_pid, 0)
+        code = exit_code(found)
+        if code == 0 or self.over or self.renewing:
+            return
+        self.proven = self.proven or good
+        if code in HOPELESS and not self.proven:
+            self.code = code
+            self.forward(signal.SIGTERM, None)
+            return
+        pause = self.parts.start_again(part, good or code == RENEW)
+        if code != RENEW:
+            then = f" in {pause:g} s" if pause > 1 else ""
+            say(f"part {part.partition('=')[0]} died ({describe(found)}); starting it again{then}")
+
     def start_worker(self) -> None:
         """The worker is told who its keeper is: killed in this moment, the keeper could not be found by asking for it."""
-        command = [sys.executable, "-m", "queuectl.run.process", *self.arguments, str(self.me[0]), str(self.me[1])]
+        inherited = self.arguments if self.heir not in self.workers else self.arguments[:5]
+        command = [sys.executable, "-m", "queuectl.run.process", *inherited, str(self.me[0]), str(self.me[1])]
         # Signals that come before the worker can act on them wait for it.
         blocked = [signal.SIGTERM, signal.SIGINT]
         worker = 0
@@ -132,6 +170,7 @@ class Keeper:
                 say(f"the worker cannot be started now: {fault.strerror}; trying again")
                 sleep(SPAWN_AGAIN_S)
         self.workers[worker] = monotonic()
+        self.heir = self.heir if self.heir in self.workers else worker
         if self.stopping:
             os.kill(worker, signal.SIGTERM)
 
@@ -161,10 +200,22 @@ def facts_of(zombie: int) -> tuple[int, int]:
             sleep(0.05)
 
 
+def exit_code(found: os.waitid_result) -> int:
+    return int(found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status)
+
+
 def describe(found: os.waitid_result) -> str:
     if found.si_code == os.CLD_EXITED:
         return f"exit status {found.si_status}"
     return f"signal {found.si_status}"
+
+
+def renew(arguments: list[str]) -> None:
+    """Become a new keeper with new code; the children stay, and so do the listening sockets."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for fd in kept_sockets():
+        os.set_inheritable(fd, True)
+    os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *arguments])
 
 
 def become_subreaper() -> None:
@@ -182,5 +233,6 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    os.closerange(3, 1 << 30)  # what we were given: a lock of whoever started us would be held for as long as we live
+    # What we were given: a lock of whoever started us would be held for as long as we live.
+    os.closerange(3 + len(kept_sockets()), 1 << 30)
     sys.exit(Keeper(sys.argv[1:]).run())

@@ -19,9 +19,10 @@ TROUBLE = 71
 
 
 def main(arguments: list[str]) -> int:
-    database, slots, queues, flags, _, *keeper = arguments
+    database, slots, queues, flags, _, *more = arguments
+    parts, keeper = more[:-2], more[-2:]
     _mark_job_free()
-    again = [*arguments[:3], ",".join([*filter(None, flags.split(",")), *[PROVEN] * (PROVEN not in flags)]), "1"]
+    again = [*arguments[:3], ",".join([*filter(None, flags.split(",")), *[PROVEN] * (PROVEN not in flags)]), "1", *parts]
     try:
         with Queue(Place(database)) as queue:
             worker = Worker(queue, int(slots), tuple(queues.split(",")) if queues else (), say=say)

@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from ..locate import Place
 
 
-def keeper_command(place: Place, slots: int, queues: list[str], flags: str = "", processes: int = 1) -> list[str]:
-    return [sys.executable, "-m", "queuectl.run.keeper", place.database, str(slots), ",".join(queues), flags, str(processes)]
+def keeper_command(
+    place: Place, slots: int, queues: list[str], flags: str = "", processes: int = 1, parts: tuple[str, ...] = ()
+) -> list[str]:
+    """`parts`: see `run.parts`."""
+    worker = [place.database, str(slots), ",".join(queues), flags]
+    return [sys.executable, "-m", "queuectl.run.keeper", *worker, str(processes), *parts]
 
 
 def environ() -> dict[str, str]:
