@@ -12,8 +12,9 @@ from time import monotonic
 from . import clock
 from .errors import Conflict
 from .model import Job, Spec
-from .newjob import new_job, work_columns
+from .newjob import new_job
 from .store.sums import Sums
+from .work import work_columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class BulkAdd:
         self._config = queue.settings.read()
         self._actor = queue.actor
         self._waiting: list[Any] = []  # Specs; what a subclass makes jobs of
-        self._lanes: dict[str, int] = {}
+        self._lanes: dict[tuple[str, str, str | None], int] = {}
         self._sums = Sums()
         self._origin_of: Spec | None = None
         self._size = CHUNK_JOBS_MIN
@@ -80,14 +81,14 @@ class BulkAdd:
         first = store.take_numbers(len(items))
         careful = bool(names) or store.some_number_is_chosen()
         pattern = new_job(self._pattern, self._origin(self._pattern), self._config, now)
-        pattern = pattern.but(lane=self._lane(pattern.queue, first))
+        pattern = pattern.but(lane=self._lane(pattern, first))
         jobs = []
         for number, item in enumerate(items, first):
             while careful and getattr(item, "id", None) is None and (str(number) in names or store.number_is_chosen(number)):
                 number = store.take_numbers(1)
             if isinstance(item, Spec):
                 job = new_job(item, self._origin(item), self._config, now)
-                jobs.append(job.but(number=number, lane=self._lane(item.queue, first)))
+                jobs.append(job.but(number=number, lane=self._lane(job, first)))
             else:
                 jobs.append(pattern.but(number=number, **work_columns(item)))
         return jobs
@@ -122,11 +123,12 @@ class BulkAdd:
             fresh.append(spec)
         return fresh
 
-    def _lane(self, queue: str, first: int) -> int:
-        if queue not in self._lanes:
-            self._queue.store.lane_of(queue)
-            self._lanes[queue] = self._queue.store.add_lane(queue, adder(), first)
-        return self._lanes[queue]
+    def _lane(self, job: Job, first: int) -> int:
+        """The lane of this pile that such jobs fill."""
+        place = (job.queue, job.needs, job.limit_key)
+        if place not in self._lanes:
+            self._lanes[place] = self._queue.store.add_lane(*place, adder=adder(), first=first)
+        return self._lanes[place]
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ from time import gmtime, strftime
 
 from . import jsontext
 from .errors import InvalidInput
-from .model import Argv, Options, Shell, Spec
+from .model import TAG, Argv, Options, Shell, Spec
 from .schedule import SECONDS_MAX, duration_s, instant_us
 
 TYPE_CHECKING = False
@@ -54,11 +54,15 @@ def _is_range(text: str) -> bool:
 
 
 def queue_name(value: Any) -> str:
+    return _name(value, "queue", "queue name")
+
+
+def _name(value: Any, field: str, what: str) -> str:
     if not isinstance(value, str) or not value or value[0] not in ID_FIRST or not ID_REST.issuperset(value):
         hint = "use letters, digits, . _ -, the first a letter or digit"
-        raise InvalidInput(f"queue name {_short(value)} is not allowed", hint=hint, field="queue")
+        raise InvalidInput(f"{what} {_short(value)} is not allowed", hint=hint, field=field)
     if len(value) > ID_LENGTH_MAX:
-        raise InvalidInput(f"queue name is longer than {ID_LENGTH_MAX} characters", field="queue")
+        raise InvalidInput(f"{what} is longer than {ID_LENGTH_MAX} characters", field=field)
     return value
 
 
@@ -148,6 +152,19 @@ def exit_codes(value: Any) -> tuple[int, ...]:
     return tuple(whole(code, "no_retry", -64, 255) for code in value)
 
 
+def tags(value: Any) -> tuple[str, ...]:
+    """What a worker must be tagged with: names in a list, or with commas between.
+
+    >>> tags("gpu,big")
+    ('gpu', 'big')
+    """
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    if not isinstance(value, (list, tuple)):
+        raise InvalidInput("where must be a list of tags", field="where")
+    return tuple([_name(tag, "where", "where: tag") for tag in value])
+
+
 def truth(value: Any, field: str) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput(f"{field} must be true or false", why=f"it is {_short(value)}", field=field)
@@ -202,6 +219,8 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "delay": ("delay_s", _optional(lambda v: seconds(v, "delay"))),
     "run_at": ("run_at_us", _optional(instant)),
     "key": ("key", lambda v: label_text(v, "key")),
+    "where": ("where", tags),
+    "limit_key": ("limit_key", lambda v: label_text(v, "limit_key")),
     "label": ("label", label_text),
     "cwd": ("cwd", _optional(lambda v: command_text(v, "cwd"))),
     "umask": ("umask", _optional(lambda v: whole(v, "umask", 0, 0o777))),
@@ -318,12 +337,14 @@ def job_object(job: Job) -> dict[str, Any]:
         "number": job.number,
         "queue": job.queue,
         "waiting_for": waiting_for(job),
-        "argv": jsontext.loads(job.argv) if job.argv else None,
+        "argv": jsontext.loads(job.work or "[]") if job.kind == "argv" else None,
         "reason": job.reason,
         "run": job.run,
         "interruptions": job.interruptions,
         "label": job.label,
         "key": job.key,
+        "where": [word[len(TAG) :] for word in job.needs.split() if word.startswith(TAG)],
+        "limit_key": job.limit_key,
         "cwd": job.cwd,
     }
 

@@ -290,7 +290,7 @@ def a_job(**fields: Any) -> model.Job:
     plain: dict[str, Any] = dict.fromkeys(model.Job.fields)
     numbers = ("lane", "priority", "attempts", "interruptions", "run", "created_us", "updated_us")
     plain.update(dict.fromkeys(numbers, 0))
-    plain.update(number=1, queue="default", kind="shell", command="true", stage=READY, max_retries=3, version=1)
+    plain.update(number=1, queue="default", kind="shell", command="true", needs="command", stage=READY, max_retries=3, version=1)
     plain.update(fields)
     plain["state"] = state_of(plain["stage"], plain["attempts"])
     return model.Job(**plain)

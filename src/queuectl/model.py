@@ -10,6 +10,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Literal, TypeAlias
 
     State: TypeAlias = Literal["pending", "processing", "completed", "failed", "dead", "cancelled"]
@@ -33,6 +34,9 @@ CANCELLED: Stage = "cancelled"
 STAGES: tuple[Stage, ...] = (READY, LATER, HELD, BLOCKED, CLAIMED, RUNNING, COMPLETED, DEAD, CANCELLED)
 WAITING: tuple[Stage, ...] = (READY, LATER, HELD, BLOCKED, CLAIMED)
 ENDED: tuple[Stage, ...] = (COMPLETED, DEAD, CANCELLED)
+
+# What a job needs of a worker, besides tags: the words of column `needs`.
+COMMAND, CALL, TASK, TAG = "command", "call", "task:", "tag:"
 
 RERUN, HOLD, FAIL = "rerun", "hold", "fail"  # what an interrupted run leads to
 INTERRUPTIONS_MAX = 3
@@ -65,8 +69,32 @@ class Argv(Record):
     words: tuple[str, ...]
 
 
+class Call(Record):
+    """An HTTP request; its answer is the job's output."""
+
+    url: str
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str | None = None
+    expect_status: str = "2xx"  # statuses that mean success: "200", "2xx,304"
+    expect_body: str | None = None  # text that the answer must contain
+    redirects: int = 10  # followed at most
+    verify: bool = True  # the target's certificate
+    proxy: str | None = None
+    callback: str | None = None  # URL that is told of the end
+    sign: str | None = None  # name of the secret that signs the request
+
+
+class Function(Record):
+    """A Python function by the name it was registered under, with its arguments as JSON."""
+
+    name: str
+    args: str = "[]"
+    kwargs: str = "{}"
+
+
 if TYPE_CHECKING:
-    Work: TypeAlias = Shell | Argv
+    Work: TypeAlias = Shell | Argv | Call | Function
 
 
 class Options(Record):
@@ -96,6 +124,8 @@ class Spec(Record):
     delay_s: float | None = None
     run_at_us: int | None = None
     key: str | None = None
+    where: tuple[str, ...] = ()  # tags that a worker must have
+    limit_key: str | None = None
     label: str | None = None
     cwd: str | None = None
     umask: int | None = None
@@ -113,7 +143,7 @@ class Job(Record):
     lane: int
     kind: str
     command: str
-    argv: str | None
+    work: str | None
     state: State
     stage: Stage
     priority: int
@@ -125,6 +155,8 @@ class Job(Record):
     timeout_s: float | None
     label: str | None
     key: str | None
+    needs: str
+    limit_key: str | None
     run_at_us: int | None
     due_us: int | None
     created_us: int
@@ -210,6 +242,26 @@ class WorkerRow(Record):
     queues: str | None
     started_us: int
     stopping: str | None
+    offers: str = "command"  # what it can run, see `needs`
+
+    @property
+    def serving(self) -> Serving:
+        return Serving(tuple(self.queues.split(",")) if self.queues else (), self.offers.split())
+
+
+class Serving:
+    """Which jobs a worker takes: of the named queues, or of all but those that servers keep for themselves; and of those
+    the ones that need nothing but what it offers."""
+
+    RESERVED = frozenset(("taskspool", "tasker"))
+
+    def __init__(self, queues: tuple[str, ...] = (), offers: Iterable[str] = (COMMAND,)) -> None:
+        self.queues = queues
+        self.offers = frozenset(offers)
+
+    def serves(self, queue: str, needs: str = COMMAND) -> bool:
+        named = queue in self.queues if self.queues else queue not in self.RESERVED
+        return named and self.offers.issuperset(needs.split())
 
 
 class Query(Record):

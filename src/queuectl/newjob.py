@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from . import codec, jsontext
-from .model import LATER, READY, Argv, Job, Shell, Spec, state_of
+from . import codec
+from .model import CALL, COMMAND, LATER, READY, TAG, TASK, Call, Function, Job, Spec, state_of
 from .record import Record
+from .work import target_of, work_columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
-
     from .config import Config
-    from .model import Work
 
 
 class Origin(Record):
@@ -45,6 +42,8 @@ def new_job(spec: Spec, origin: Origin, config: Config, now: int) -> Job:
         timeout_s=spec.timeout_s,
         label=spec.label,
         key=spec.key,
+        needs=needs_of(spec),
+        limit_key=spec.limit_key if spec.limit_key is not None else target_of(spec.work),
         run_at_us=spec.run_at_us,
         due_us=due if later else None,
         created_us=now,
@@ -63,22 +62,13 @@ def new_job(spec: Spec, origin: Origin, config: Config, now: int) -> Job:
     )
 
 
-def work_columns(work: Work) -> dict[str, Any]:
-    """The columns that say what is run."""
-    kind = "argv" if isinstance(work, Argv) else "shell"
-    return {"kind": kind, "command": command_of(work), "argv": argv_of(work)}
+def needs_of(spec: Spec) -> str:
+    """What a worker must offer to run this: what runs such work, and the tags that are asked for.
 
-
-def as_work(work: str | Sequence[str] | Work) -> Work:
-    """Text is for the shell, a list is a program with its arguments."""
-    if isinstance(work, (Shell, Argv)):
-        return work
-    return Shell(codec.command_text(work)) if isinstance(work, str) else Argv(codec.words(list(work)))
-
-
-def command_of(work: Work) -> str:
-    return work.text if isinstance(work, Shell) else codec.quoted(work.words)
-
-
-def argv_of(work: Work) -> str | None:
-    return jsontext.dumps(list(work.words)) if isinstance(work, Argv) else None
+    >>> from .model import Shell
+    >>> needs_of(Spec(work=Shell("nvidia-smi"), where=("gpu", "big")))
+    'command tag:big tag:gpu'
+    """
+    work = spec.work
+    runs = CALL if isinstance(work, Call) else TASK + work.name if isinstance(work, Function) else COMMAND
+    return " ".join([runs, *[TAG + tag for tag in sorted(set(spec.where))]]) if spec.where else runs

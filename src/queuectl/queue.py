@@ -13,9 +13,10 @@ from time import monotonic
 from . import bell, clock, codec, envs
 from .errors import Conflict, InvalidInput, NotFound, WaitTimeout
 from .model import Job, Query, Shell, Spec
-from .newjob import Origin, argv_of, as_work, command_of, new_job
+from .newjob import Origin, new_job
 from .settings import ConfigFile
 from .store import open_store
+from .work import as_work, command_of, work_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ class Queue:
     `actor` is who the history names for changes made through this object.
     """
 
-    def __init__(self, place: Place, *, create: bool = True, actor: str = "") -> None:
+    def __init__(self, place: Place, *, create: bool = True, upgrade: bool = True, actor: str = "") -> None:
         self.place = place
-        self.store: Store = open_store(place, create)
+        self.store: Store = open_store(place, create, upgrade)
         self.settings = ConfigFile(place.folder)
         self.actor = actor or f"uid {os.geteuid()}"
         self.heard = 0  # how many workers the last bell reached
@@ -62,7 +63,7 @@ class Queue:
                 return earlier
             config = self.settings.read()
             job = new_job(spec, self.origin(spec, config), config, clock.now_us())
-            job = job.but(number=self.number_for(spec.id), lane=self.store.lane_of(spec.queue))
+            job = job.but(number=self.number_for(spec.id), lane=self.store.lane_for(job))
             self.store.insert([job], self.actor)
         self._ring_work()
         return job
@@ -87,7 +88,7 @@ class Queue:
         earlier = self.store.job_by_key(spec.queue, spec.key)
         if earlier is None:
             return None
-        if (earlier.command, earlier.argv) != (command_of(spec.work), argv_of(spec.work)):
+        if (earlier.command, earlier.work) != (command_of(spec.work), work_text(spec.work)):
             why = f"job {earlier.id} has this key and another command"
             raise Conflict(f"key {spec.key!r} is taken", why=why, hint="use another key")
         return earlier

@@ -64,7 +64,8 @@ def job_line(queue: Queue, job: Job, with_env: bool = False) -> dict[str, Any]:
         "interruptions": job.interruptions,
         "exit_code": job.exit_code,
         "reason": job.reason,
-        **{key: getattr(job, key) for key in ("queue", "priority", "max_retries", "key", "label", "cwd", "umask")},
+        **{key: getattr(job, key) for key in ("queue", "priority", "max_retries", "key", "limit_key", "label", "cwd", "umask")},
+        "where": codec.job_object(job)["where"],
         "timeout": job.timeout_s,
         **{name: codec.iso_exact(at) for name, at in zip(TIME_KEYS, _times(job), strict=True)},
         **{name: getattr(options, place) for name, place in OPTION_KEYS.items()},
@@ -225,7 +226,7 @@ class Restoring(BulkAdd):
                 number = free
             free = number + 1
             job = as_it_was(new_job(spec, self._origin(spec), self._config, now), was, now)
-            jobs.append(job.but(number=number, lane=self._lane(spec.queue, first)))
+            jobs.append(job.but(number=number, lane=self._lane(job, first)))
         store.take_numbers(free - first)
         self._refuse_known(jobs)
         return jobs

@@ -6,7 +6,7 @@ import os
 from time import monotonic
 
 from . import bell, clock
-from .model import WorkerRow
+from .model import Serving, WorkerRow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _lives(row: WorkerRow, boot: str, namespace: int) -> bool:
     return row.pid_ns != namespace or clock.is_alive(row.pid, row.pid_start)
 
 
-def own_row(slots: int, queues: tuple[str, ...]) -> WorkerRow:
+def own_row(slots: int, serving: Serving) -> WorkerRow:
     """This process as a worker, still without its number."""
     pid = os.getpid()
     return WorkerRow(
@@ -39,9 +39,10 @@ def own_row(slots: int, queues: tuple[str, ...]) -> WorkerRow:
         boot_id=clock.boot_id(),
         pid_ns=clock.pid_namespace(),
         slots=slots,
-        queues=",".join(queues) or None,
+        queues=",".join(serving.queues) or None,
         started_us=clock.now_us(),
         stopping=None,
+        offers=" ".join(sorted(serving.offers)),
     )
 
 

@@ -12,8 +12,7 @@ import pytest
 
 from queuectl import Conflict, NotFound, Query, Queue, Shell, Spec, WaitTimeout, lifecycle, payload
 from queuectl.clock import now_us
-from queuectl.model import Job
-from queuectl.store.base import Queues
+from queuectl.model import Job, Serving
 from queuectl.store.stats import by_queue, by_state, metrics
 
 from .harness import FAST, Place, eventually, running, states, work, written
@@ -22,7 +21,7 @@ from .harness import FAST, Place, eventually, running, states, work, written
 def claimed(queue: Queue, worker: int = 99) -> list[Job]:
     """What a worker that does nothing else takes."""
     with queue.store.transaction():
-        return queue.store.claim(worker, 10, 0, now_us(), Queues())
+        return queue.store.claim(worker, 10, 0, now_us(), Serving()).jobs
 
 
 # ---------------------------------------------------------------- cancel

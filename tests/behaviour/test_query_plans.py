@@ -12,10 +12,9 @@ import pytest
 
 from queuectl import Query, Queue, lifecycle
 from queuectl.clock import now_us
-from queuectl.model import Job, Options, Outcome
+from queuectl.model import Job, Options, Outcome, Serving
 from queuectl.schedule import Backoff
 from queuectl.store import find, sql, stats
-from queuectl.store.base import Queues
 
 FEW, MANY = 200, 200_000
 
@@ -61,7 +60,7 @@ def fill(queue: Queue, n: int, stage: str = "ready", due_us: int | None = None) 
 
 def claim(queue: Queue, n: int = 4) -> list[Job]:
     with queue.store.transaction():
-        return queue.store.claim(9, n, 0, now_us(), Queues())
+        return queue.store.claim(9, n, 0, now_us(), Serving()).jobs
 
 
 def finish(queue: Queue, job: Job) -> None:
@@ -82,7 +81,7 @@ def test_the_claim_walks_its_index_and_sorts_nothing(queue: Queue) -> None:
 
 
 def test_due_jobs_are_found_by_their_time(queue: Queue) -> None:
-    found = plan(queue, sql.PROMOTE_DUE, (now_us(), 1000))
+    found = plan(queue, sql.DUE, (now_us(), 1000))
     assert "jobs_later" in found
     assert "SCAN jobs" not in found
     assert "jobs_later" in plan(queue, sql.NEXT_DUE, ())

@@ -16,9 +16,8 @@ import queuectl
 from queuectl import Conflict, NotFound, Query, Shell, Spec
 from queuectl.clock import now_us
 from queuectl.lifecycle import Finished, GivenBack, Interrupted, Started
-from queuectl.model import Job, Options, Outcome, state_of
+from queuectl.model import Job, Options, Outcome, Serving, state_of
 from queuectl.schedule import Backoff
-from queuectl.store.base import Queues
 from queuectl.store.stats import by_state
 
 from .harness import ENGINES
@@ -177,7 +176,7 @@ class QueueMachine(RuleBasedStateMachine):
     def claim(self, free: int, ahead: int, far: bool, only: str) -> Any:
         now = now_us() + (FAR_US if far else 0)
         with self.queue.store.transaction():
-            taken = self.queue.store.claim(WORKER, free, ahead, now, Queues((only,) if only else ()))
+            taken = self.queue.store.claim(WORKER, free, ahead, now, Serving((only,) if only else ())).jobs
         if far:
             for row in self.model.values():
                 if row.stage == "later":

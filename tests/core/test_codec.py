@@ -61,6 +61,11 @@ FIELDS: dict[str, tuple[list[tuple[Any, Any]], list[Any]]] = {
         ["", "k" * 256, "a\nb", "a\0", "\ud800", 5, True, []],
     ),
     "label": ([("l", "l"), ("\u202e", "\u202e"), (None, None)], ["", "l" * 256, "a\rb", "\udcff", 5, False, {}]),
+    "where": (
+        [([], ()), (["gpu", "big"], ("gpu", "big")), ("gpu, big", ("gpu", "big"))],
+        ["", "a b", ["gpu "], [5], [""], None, 5, True, {}, "tag:gpu", "a,,b"],
+    ),
+    "limit_key": ([("api.example.org:443", "api.example.org:443"), (None, None)], ["", "k" * 256, "a\nb", "a\0", 5, True, []]),
     "cwd": ([("/tmp", "/tmp"), (None, None)], ["", " ", "a\0b", "\ud800", "x" * 131_072, 5, True, []]),
     "umask": ([(0, 0), (0o777, 0o777), ("18", 18), (None, None)], [-1, 0o1000, "x", 1.5, True, []]),
     "env": (
@@ -236,7 +241,7 @@ JOBS = st.builds(
     name=st.none() | st.just("build-1"),
     command=TEXT,
     stage=st.sampled_from(["ready", "later", "held", "running", "completed", "dead", "cancelled"]),
-    argv=st.none() | st.lists(TEXT, min_size=1).map(jsontext.dumps),
+    work=st.none() | st.lists(TEXT, min_size=1).map(jsontext.dumps),
     attempts=NUMBERS,
     created_us=st.integers(0, 253_402_300_799_999_999),
     due_us=st.none() | st.integers(0, 253_402_300_799_999_999),
@@ -266,4 +271,5 @@ def test_the_next_run_is_shown_only_while_a_job_waits_for_it(job: Any) -> None:
 
 @given(JOBS)
 def test_a_job_of_an_argument_list_shows_it_unharmed(job: Any) -> None:
-    assert codec.job_object(job)["argv"] == (None if job.argv is None else jsontext.loads(job.argv))
+    words = None if job.work is None else jsontext.loads(job.work)
+    assert codec.job_object(job.but(kind="argv" if words else "shell"))["argv"] == words

@@ -128,7 +128,7 @@ def test_nobody_has_a_job_that_waits_or_has_ended(stage: model.Stage, event: str
 
 @pytest.mark.parametrize(("stage", "event"), [pair for pair in PAIRS if pair in RULES])
 def test_the_run_number_and_what_was_asked_for_never_change(stage: model.Stage, event: str) -> None:
-    kept = ("number", "name", "queue", "kind", "command", "argv", "priority", "max_retries", "run", "created_us", "env", "cwd")
+    kept = ("number", "name", "queue", "kind", "command", "work", "priority", "max_retries", "run", "created_us", "env", "cwd")
     for change in every_change(stage, event):
         assert all(getattr(change.after, field) == getattr(change.before, field) for field in kept)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Options that are fields of the job model under the same name.
 FIELDS = (
-    *("id", "queue", "priority", "max_retries", "delay", "run_at", "timeout", "key", "label"),
+    *("id", "queue", "priority", "max_retries", "delay", "run_at", "timeout", "key", "label", "where", "limit_key"),
     *("cwd", "if_interrupted", "no_retry", "grace", "leftovers"),
     *("memory", "processes", "cpu_time", "nice", "max_output"),
 )
@@ -34,6 +34,8 @@ JOB_OPTIONS = (
     Option(("--timeout",), "end the run and all it started after this long; 0: never", "TIME"),
     Option(("--key",), "add only once: a repeat answers with the first job", "KEY"),
     Option(("--label",), "a word to select jobs by", "LABEL"),
+    Option(("--where",), "only workers with these tags run it", "TAGS"),
+    Option(("--limit-key",), "what limits hang on that it shares with others, see 'limit set'", "KEY"),
     Option(("--cwd",), "folder to run in, default this one", "FOLDER"),
     Option(("--env",), "one more variable of its environment", "NAME=VALUE", many=True),
     Option(("--env-file",), "more variables, a NAME=VALUE a line", "FILE"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import clock, codec, jsontext
-from ..model import Job, Query
+from ..model import Job, Query, Serving
 from ..store import find
 from ..workers import living
 from .command import JSON, Arguments, Command
@@ -91,13 +91,11 @@ def _ahead_of(queue: Queue, job: Job) -> int:
 
 
 def _nobody_runs(queue: Queue, job: Job) -> list[str]:
-    from ..store.base import Queues
-
     workers = living(queue.store)
-    serving = [row for row in workers if Queues(tuple(row.queues.split(",")) if row.queues else ()).serves(job.queue)]
+    serving = [row for row in workers if row.serving.serves(job.queue, job.needs)]
     if serving:
         return []
-    if job.queue in Queues.RESERVED:
+    if job.queue in Serving.RESERVED:
         return [f"only a server runs queue {job.queue}, and none does" + "; 'taskspoold' starts it" * (job.queue == "taskspool")]
     return [f"no worker serves queue {job.queue}" if workers else NO_WORKER]
 

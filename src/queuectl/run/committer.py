@@ -17,21 +17,22 @@ from .. import bell, clock
 from ..errors import StorageError, TryAgainLater
 from ..record import Record
 from ..store import sql
+from ..store.base import Claimed
 from . import system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..errors import Conflict
     from ..lifecycle import Event
-    from ..model import Job
+    from ..model import Job, Serving
     from ..queue import Queue
-    from ..store.base import Queues
     from .journal import Trace
 
 RETRY_S_MIN, RETRY_S_MAX = 0.05, 2.0
 SAY_AGAIN_S = 30.0
 BUSY_S_MAX = 20.0
 CLOCK_NOISE_US = 100_000
+NOTHING = Claimed([], None)
 
 
 class Turn(Record):
@@ -59,10 +60,10 @@ class Report(Record):
 
 
 class Committer:
-    def __init__(self, queue: Queue, worker: int, queues: Queues) -> None:
+    def __init__(self, queue: Queue, worker: int, serving: Serving) -> None:
         self._queue = queue
         self._worker = worker
-        self._queues = queues
+        self._serving = serving
         self._boot_id = clock.boot_id()
         self._offset_us: int | None = None
         self._turns: SimpleQueue[Turn | None] = SimpleQueue()
@@ -152,17 +153,17 @@ class Committer:
             store.apply_all(turn.events, now, actor, refused=_not_wanted)
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in turn.traces])
             self._follow_clock()
-            claimed = store.claim(self._worker, turn.free, turn.ahead, now, self._queues) if turn.free + turn.ahead else []
+            claimed = store.claim(self._worker, turn.free, turn.ahead, now, self._serving) if turn.free + turn.ahead else NOTHING
             stops = store.stops_asked(self._worker)
             stopping = store.run("select stopping from workers where id = ?", (self._worker,))
-            due = store.next_due()
+            due = min([at for at in (store.next_due(), claimed.opens_us) if at is not None], default=None)
             room_made = bool(turn.events) and store.limited_jobs_wait()
             # Nothing may fail after the commit: it would be tried again, and what it has claimed be forgotten.
             left = self._left() if turn.count_left else 0
         took = monotonic() - began
         return Report(
             turn=turn,
-            claimed=claimed,
+            claimed=claimed.jobs,
             claimed_us=now,
             stops=stops,
             next_due_us=due,
@@ -183,9 +184,11 @@ class Committer:
 
     def _left(self) -> int:
         """Jobs of the served queues that will still run: ready, waiting for their time, or with another worker."""
-        stages = ("ready", "later", "claimed", "running")
-        self._queue.store.write_sums()
-        return sum(n for queue, _, stage, n in self._queue.store.counts() if stage in stages and self._queues.serves(queue))
+        store, serving = self._queue.store, self._serving
+        store.write_sums()
+        ready = sum(n for queue, needs, n in store.run(sql.LANES_READY) if serving.serves(queue, needs))
+        stages = ("later", "claimed", "running")
+        return int(ready) + sum(n for queue, _, stage, n in store.counts() if stage in stages and serving.serves(queue))
 
 
 def _not_wanted(job: Job, conflict: Conflict) -> None:

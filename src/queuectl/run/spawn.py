@@ -68,7 +68,7 @@ def argv_for(job: Job) -> tuple[bytes, ...]:
     ((b'gzip', b'-k', b'big.log'), (b'/bin/sh', b'-c', b'cd /tmp && ls'))
     """
     if job.kind == "argv":
-        return tuple([os.fsencode(word) for word in jsontext.loads(job.argv or "[]")])
+        return tuple([os.fsencode(word) for word in jsontext.loads(job.work or "[]")])
     text = job.command
     words = text.split(" ")
     if SPECIAL.isdisjoint(text) and words[0] not in BUILTINS and all(words):

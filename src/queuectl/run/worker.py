@@ -16,8 +16,7 @@ from time import monotonic
 from .. import bell, clock, codec, files, plan
 from ..errors import StorageError, TryAgainLater
 from ..lifecycle import Finished, GivenBack, Started
-from ..model import CLAIMED, Job, Options, Outcome
-from ..store.base import Queues
+from ..model import CLAIMED, Job, Options, Outcome, Serving
 from ..workers import own_row
 from . import books, cgroup, holes, journal, recovery, spawn, system
 from .committer import Committer, Report, Turn
@@ -53,8 +52,7 @@ class Worker:
         codec.whole(slots, "slots", 1, 10_000)
         self.queue = queue
         self.slots = slots
-        self.queues = Queues(queues)
-        self._names = queues
+        self.serving = Serving(queues)
         self._say = say or (lambda line: None)
         self.keeper_arguments: list[str] = []  # what to become a keeper with, when the keeper dies
         self.keeper = (0, 0)  # its pid and start time; zeros: there is none
@@ -112,10 +110,10 @@ class Worker:
         self.store_id = self.queue.store.run("select value from meta where key = 'store_id'")[0][0]
         with self.queue.store.transaction():
             # The journal and its lock are there before anybody can see the worker.
-            self.id = self.queue.store.add_worker(own_row(self.slots, self._names))
+            self.id = self.queue.store.add_worker(own_row(self.slots, self.serving))
             self.journal = journal.Journal(journal.journal_path(place.run, self.id), self.keeper)
         self._launcher = Launcher(self.queue, self.store_id, self.journal)
-        self._committer = Committer(self.queue, self.id, self.queues)
+        self._committer = Committer(self.queue, self.id, self.serving)
         self._poll = system.Poll()
         self._groups = cgroup.delegated()
         self._books = books.KeeperBooks(place.run)

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from _thread import RLock
 
-from ..codec import options_from
 from ..errors import Conflict
-from ..model import CLAIMED, READY, RERUN, RUNNING, Attempt, HistoryEntry, Job, WorkerRow, state_of
+from ..model import COMMAND, READY, Attempt, HistoryEntry, Job, WorkerRow
+from ..record import Record
 from . import sql
+from .claim import Claim
 from .sums import Sums
 from .transaction import Transaction
 
@@ -20,11 +21,18 @@ if TYPE_CHECKING:
 
     from ..lifecycle import Change, Event
     from ..locate import Place
-    from ..model import Outcome
+    from ..model import Outcome, Serving
 
 CLOCK_STEP_US = 500_000
 PROMOTE_MAX = 1000  # due jobs made ready in one turn
 FENCED = frozenset(("start", "finish", "give back", "interrupt"))  # what only whoever has the run may say of it
+
+
+class Claimed(Record):
+    """What a claim has brought, and when a rate that has kept some waiting lets the next start."""
+
+    jobs: list[Job]
+    opens_us: int | None
 
 
 class Store:
@@ -34,7 +42,7 @@ class Store:
         self.place = place
         self.lock = RLock()
         self.sums = Sums()
-        self._lanes: dict[str, int] = {}
+        self._lanes: dict[tuple[str, str], int] = {}
 
     # ------------------------------------------------------------ the engine's part
 
@@ -73,19 +81,25 @@ class Store:
     def transaction(self) -> Transaction:
         return Transaction(self)
 
-    def lane_of(self, queue: str) -> int:
-        """The lane of everyday adds of a queue, made with the queue on its first job."""
-        lane = self._lanes.get(queue)
+    def lane_of(self, queue: str, needs: str = COMMAND, limit_key: str | None = None) -> int:
+        """The lane of everyday adds of such jobs; it and its queue are made on the first of them. In a transaction."""
+        place = (queue, needs)
+        lane = self._lanes.get(place) if limit_key is None else None  # those with a key are dropped when empty
         if lane is None:
-            found = self.run(sql.LANE_OF_QUEUE, (queue,))
-            lane = found[0][0] if found else self.add_lane(queue)
-            if not found:
-                self.run(sql.ADD_QUEUE, (queue, lane))
-            self._lanes[queue] = lane
+            found = self.run(sql.EVERYDAY_LANE, (queue, needs, limit_key or ""))
+            lane = found[0][0] if found else self.add_lane(queue, needs, limit_key)
+        if limit_key is None:
+            self._lanes[place] = lane
         return lane
 
-    def add_lane(self, queue: str, adder: str | None = None, first: int | None = None) -> int:
-        [(lane,)] = self.run(sql.ADD_LANE, (queue, adder, first))
+    def lane_for(self, job: Job) -> int:
+        return self.lane_of(job.queue, job.needs, job.limit_key)
+
+    def add_lane(
+        self, queue: str, needs: str = COMMAND, limit_key: str | None = None, adder: str | None = None, first: int | None = None
+    ) -> int:
+        self.run(sql.ADD_QUEUE, (queue,))
+        [(lane,)] = self.run(sql.ADD_LANE, (queue, needs, limit_key or "", adder, first))
         return int(lane)
 
     # ------------------------------------------------------------ adding
@@ -197,9 +211,10 @@ class Store:
 
     def _at_home(self, change: Change) -> Change:
         """A job that gets ready again stands in its queue's everyday lane."""
-        if change.after.stage != READY or change.before.stage == READY:
+        after = change.after
+        if after.stage != READY or change.before.stage == READY:
             return change
-        return change.but(after=change.after.but(lane=self.lane_of(change.after.queue)))
+        return change.but(after=after.but(lane=self.lane_for(after)))
 
     def _write(self, changes: list[Change], actor: str) -> None:
         rows = [(*c.after.picked(sql.MUTABLE), c.before.number, c.before.version) for c in changes]
@@ -233,54 +248,16 @@ class Store:
 
     # ------------------------------------------------------------ claiming
 
-    def claim(self, worker: int, free: int, ahead: int, now: int, queues: Queues) -> list[Job]:
+    def claim(self, worker: int, free: int, ahead: int, now: int, serving: Serving) -> Claimed:
         """Take up to `free` jobs to run now and `ahead` more to run when a slot gets free; inside a transaction.
 
-        Highest priority first, first in first out among equals, over all queues that are served, not paused and below
-        their limit. Makes due jobs ready first. O(jobs taken + queues with ready jobs), whatever waits behind.
+        Makes due jobs ready first. O(jobs taken + lanes with ready jobs), whatever waits behind.
         """
         self._promote_due(now)
         self.write_sums()  # what this transaction has made ready or ended counts for what it may claim
-        picked: list[Job] = []
-        room: dict[str, int] = {}  # of the queues that have a limit
-        for lane, queue, parallel in self.run(sql.OPEN_LANES):
-            if not queues.serves(queue):
-                continue
-            if parallel is not None and queue not in room:
-                [(busy,)] = self.run(sql.BUSY_IN_QUEUE, (queue,))
-                room[queue] = max(0, parallel - busy)
-            most = min(free + ahead, room.get(queue, free + ahead))
-            picked += [Job(*row) for row in self.run(sql.READY_IN_LANE, (lane, most))] if most else []
-        picked.sort(key=_claim_order)
-        picked = _until_careful(_within(room, picked)[: free + ahead], free)
-        return self._claim_running(picked[:free], worker, now) + self._claim_ahead(picked[free:], worker, now)
-
-    def _claim_running(self, jobs: list[Job], worker: int, now: int) -> list[Job]:
-        if not jobs:
-            return []
-        self.run_many(sql.CLAIM_RUNNING, [(worker, now, now, job.number) for job in jobs])
-        fresh: dict[str, Any] = {"started_us": now, "finished_us": None, "exit_code": None, "reason": None}
-        claimed = [self._claimed(job, RUNNING, worker, now).but(**fresh) for job in jobs]
-        self.run_many(sql.ATTEMPT_STARTED, [(j.number, j.run, worker, now) for j in claimed])
-        actor = f"worker {worker}"
-        self.run_many(sql.INSERT_HISTORY, [(j.number, now, "start", RUNNING, j.run, actor, None) for j in claimed])
-        return claimed
-
-    def _claim_ahead(self, jobs: list[Job], worker: int, now: int) -> list[Job]:
-        self.run_many(sql.CLAIM_AHEAD, [(worker, now, job.number) for job in jobs])
-        return [self._claimed(job, CLAIMED, worker, now) for job in jobs]
-
-    def _claimed(self, job: Job, stage: Any, worker: int, now: int) -> Job:
-        after = job.but(
-            stage=stage,
-            state=state_of(stage, job.attempts),
-            worker=worker,
-            run=job.run + 1,
-            version=job.version + 1,
-            updated_us=now,
-        )
-        self.sums.moved(job, after)
-        return after
+        claim = Claim(self, worker, now)
+        jobs = claim.take(claim.pick(free, ahead, serving), free)
+        return Claimed(jobs, claim.opens_us)
 
     def write_sums(self) -> None:
         """What this transaction has changed so far counts from here on."""
@@ -291,9 +268,13 @@ class Store:
         due = self.next_due()
         if due is None or due > now:
             return
-        for queue, state, lane in self.run(sql.PROMOTE_DUE, (now, PROMOTE_MAX)):
+        moves = []
+        for number, queue, needs, key, state, lane in self.run(sql.DUE, (now, PROMOTE_MAX)):
+            home = self.lane_of(queue, needs, key)
             self.sums.add(queue, state, "later", lane, -1)
-            self.sums.add(queue, state, "ready", lane, +1)
+            self.sums.add(queue, state, "ready", home, +1)
+            moves.append((home, number))
+        self.run_many(sql.MAKE_READY, moves)
 
     def follow_clock(self, boot_id: str, offset_us: int) -> int:
         """Move what waits for a span of time when the wall clock was set since the last look on this boot; inside a
@@ -314,7 +295,7 @@ class Store:
         return None if due is None else int(due)
 
     def limited_jobs_wait(self) -> bool:
-        """Whether ready jobs wait in a queue that has a limit."""
+        """Whether ready jobs wait that a limit may have kept waiting."""
         return bool(self.run(sql.LIMITED_WAIT))
 
     def stops_asked(self, worker: int) -> list[tuple[int, int, str]]:
@@ -360,40 +341,3 @@ def _attempt_row(job: Job, outcome: Outcome) -> tuple[Any, ...]:
 
 def _numbers(jobs: list[Job]) -> str:
     return ", ".join([str(job.number) for job in jobs])
-
-
-def _within(room: dict[str, int], picked: list[Job]) -> list[Job]:
-    """Without the jobs that their queue's limit has no room for: each of its lanes was read up to the whole limit."""
-    kept = []
-    for job in picked:
-        if job.queue in room:
-            room[job.queue] -= 1
-            if room[job.queue] < 0:
-                continue
-        kept.append(job)
-    return kept
-
-
-def _until_careful(picked: list[Job], free: int) -> list[Job]:
-    """Without what is claimed ahead from the first job on that must not run twice: after a power cut nobody could say
-    whether a job claimed ahead was started, so such a one is only ever claimed as running."""
-    for at, job in enumerate(picked[free:], free):
-        if job.options is not None and options_from(job.options).if_interrupted != RERUN:
-            return picked[:at]
-    return picked
-
-
-def _claim_order(job: Job) -> tuple[int, int]:
-    return -job.priority, job.number
-
-
-class Queues:
-    """Which queues a worker serves: the named ones, or all but those that servers keep for themselves."""
-
-    RESERVED = frozenset(("taskspool", "tasker"))
-
-    def __init__(self, names: tuple[str, ...] = ()) -> None:
-        self.names = frozenset(names)
-
-    def serves(self, queue: str) -> bool:
-        return queue in self.names if self.names else queue not in self.RESERVED

@@ -31,16 +31,30 @@ TAKE_NUMBERS = "update meta set value = value + ? where key = 'next_number' retu
 META = "select value from meta where key = ?"
 SET_META = "insert into meta (key, value) values (?, ?) on conflict (key) do nothing"
 
-LANE_OF_QUEUE = "select lane from queues where name = ?"
-ADD_LANE = "insert into lanes (queue, adder, first) values (?, ?, ?) returning id"
-ADD_QUEUE = "insert into queues (name, lane) values (?, ?)"
+EVERYDAY_LANE = "select id from lanes where queue = ? and needs = ? and limit_key = ? and first is null"
+ADD_LANE = "insert into lanes (queue, needs, limit_key, adder, first) values (?, ?, ?, ?, ?) returning id"
+ADD_QUEUE = "insert into queues (name) values (?) on conflict (name) do nothing"
 CLOSED_LANES = "select id from lanes where adder is not null"
 OPEN_LANES = """
-select lanes.id, lanes.queue, queues.parallel
-from lanes join queues on queues.name = lanes.queue
+select lanes.id, lanes.queue, lanes.needs, lanes.limit_key, queues.parallel, queues.interval_us, queues.next_us,
+  limits.parallel, limits.interval_us, limits.next_us
+from lanes join queues on queues.name = lanes.queue left join limits on limits.key = lanes.limit_key
 where lanes.ready > 0 and lanes.adder is null and not queues.paused"""
 LIMITED_WAIT = """
-select 1 from queues join lanes on lanes.queue = queues.name where queues.parallel is not null and lanes.ready > 0 limit 1"""
+select 1 from lanes join queues on queues.name = lanes.queue left join limits on limits.key = lanes.limit_key
+where lanes.ready > 0 and (queues.parallel is not null or limits.parallel is not null) limit 1"""
+LANES_READY = "select queue, needs, ready from lanes where ready > 0 and adder is null"
+QUEUE_STARTED = "update queues set next_us = ? where name = ?"
+KEY_STARTED = "update limits set next_us = ? where key = ?"
+LIMITS = "select key, parallel, interval_us, next_us from limits order by key"
+SET_LIMIT = """
+insert into limits (key, parallel, interval_us) values (?, ?, ?)
+on conflict (key) do update set parallel = excluded.parallel, interval_us = excluded.interval_us"""
+REST_KEY = """
+insert into limits (key, next_us) values (?, ?)
+on conflict (key) do update set next_us = max(coalesce(limits.next_us, 0), excluded.next_us)"""
+FORGET_LIMITS = "delete from limits where parallel is null and interval_us is null and coalesce(next_us, 0) < ?"
+BUSY_WITH_KEY = "select count(*) from jobs where limit_key = ? and stage in ('claimed', 'running')"
 BUSY_IN_QUEUE = "select coalesce(sum(n), 0) from counts where queue = ? and stage in ('claimed', 'running')"
 READY_IN_LANE = f"select {JOB} from jobs where lane = ? and stage = 'ready' order by priority desc, number limit ?"
 CLAIM_RUNNING = """
@@ -50,14 +64,11 @@ where number = ?"""
 CLAIM_AHEAD = """
 update jobs set stage = 'claimed', worker = ?, run = run + 1, version = version + 1, updated_us = ?
 where number = ?"""
-PROMOTE_DUE = """
-update jobs set stage = 'ready', due_us = null, version = version + 1,
-  lane = (select lane from queues where name = jobs.queue)
-where number in (
-  select number from jobs where stage = 'later' and due_us <= ?
-    and lane not in (select id from lanes where adder is not null)
-  order by due_us limit ?)
-returning queue, state, lane"""
+DUE = """
+select number, queue, needs, limit_key, state, lane from jobs where stage = 'later' and due_us <= ?
+  and lane not in (select id from lanes where adder is not null)
+order by due_us limit ?"""
+MAKE_READY = "update jobs set stage = 'ready', due_us = null, version = version + 1, lane = ? where number = ?"
 # Delays and backoffs are spans of time, a run_at is a moment: only the first move when somebody sets the clock.
 SHIFT_DUE = """
 update jobs set due_us = due_us + ?, version = version + 1
@@ -84,7 +95,7 @@ insert into counts (queue, state, stage, n) values (?, ?, ?, ?)
 on conflict (queue, state, stage) do update set n = counts.n + excluded.n"""
 ADD_LANE_READY = "update lanes set ready = ready + ? where id = ?"
 DROP_EMPTY_LANES = """
-delete from lanes where ready <= 0 and adder is null and id not in (select lane from queues)"""
+delete from lanes where ready <= 0 and adder is null and (first is not null or limit_key <> '')"""
 ADD_TOTALS = """
 insert into totals (queue, succeeded, failed, duration_us, waited_us) values (?, ?, ?, ?, ?)
 on conflict (queue) do update set succeeded = totals.succeeded + excluded.succeeded,

@@ -8,9 +8,9 @@ create table jobs (
   name text,                      -- the id somebody chose; null: the number is the id
   queue text not null,
   lane integer not null,          -- the run of ready jobs it stands in, see `lanes`
-  kind text not null,             -- shell | argv
-  command text not null,
-  argv text,                      -- JSON list, for argv
+  kind text not null,             -- shell | argv | call | function
+  command text not null,          -- as a person reads it; of kind shell as it is run
+  work text,                      -- JSON: the words of an argv, a call, a function with its arguments
   state text not null,            -- what users see
   stage text not null,            -- where it stands inside, see lifecycle.py
   priority integer not null,
@@ -22,6 +22,8 @@ create table jobs (
   timeout_s real,                 -- null: the setting; 0: none
   label text,
   key text,                       -- a job once
+  needs text not null default 'command',  -- what a worker must offer to run it: words, see `lanes`
+  limit_key text,                 -- the name that limits hang on, see `limits`
   run_at_us integer,              -- asked for
   due_us integer,                 -- not before
   created_us integer not null,
@@ -54,6 +56,7 @@ create unique index jobs_key on jobs (queue, key) where key is not null;
 create index jobs_ready on jobs (lane, priority desc, number) where stage = 'ready';
 create index jobs_later on jobs (due_us) where stage = 'later';
 create index jobs_worker on jobs (worker) where worker is not null;
+create index jobs_limited on jobs (limit_key) where limit_key is not null and stage in ('claimed', 'running');
 create index jobs_state on jobs (state, number);
 
 -- One row per run that was started.
@@ -87,21 +90,35 @@ create table history (
 );
 create index history_job on history (job);
 
--- A queue is what users name; a lane is a run of its ready jobs. Each queue has one lane for everyday adds. A bulk add
--- fills a lane of its own that nobody serves (`adder` is set) and opens it with one small write when it is complete.
+-- A queue is what users name; a lane is a run of ready jobs that are alike in all that decides whether they may start.
+-- Everyday adds go to the lane of their queue, needs and key that has no `first`. A bulk add fills lanes of its own that
+-- nobody serves (`adder` is set) and opens them with one small write when it is complete. Empty lanes are dropped,
+-- but for those everyday ones that have no key.
 create table queues (
   name text primary key,
-  lane integer not null,
   paused integer not null default 0,
-  parallel integer                -- how many may run at once; null: no limit
+  parallel integer,               -- how many may run at once; null: no limit
+  interval_us integer,            -- time between two starts; null: no limit
+  next_us integer                 -- no start before
 ) without rowid;
 create table lanes (
   id integer primary key,
   queue text not null,
+  needs text not null default 'command',
+  limit_key text not null default '',
   ready integer not null default 0,
   adder text,                     -- the process that still fills it
   first integer                   -- its first job number
 );
+create unique index lanes_everyday on lanes (queue, needs, limit_key) where first is null;
+
+-- The same limits as a queue has, for all jobs with this key, in whatever queue.
+create table limits (
+  key text primary key,
+  parallel integer,
+  interval_us integer,
+  next_us integer
+) without rowid;
 
 -- Sums kept with each write, so that `status` and `metrics` never count rows.
 create table counts (
@@ -133,6 +150,7 @@ create table workers (
   queues text,
   started_us integer not null,
   stopping text,                  -- what is asked of it: finish | now | leave
+  offers text not null default 'command',  -- what it can run
   lease_us integer                -- for stores that are shared between machines
 );
 
