@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from .command import Arguments
 
 
-def the_queue(create: bool = True) -> Queue:
-    return Queue(locate(os.environ), create=create)
+def the_queue(create: bool = True, upgrade: bool = True) -> Queue:
+    """`upgrade` false: a store of an older version is taken as it is, by what must work beside its older workers."""
+    return Queue(locate(os.environ), create=create, upgrade=upgrade)
 
 
 def selection(arguments: Arguments) -> Query:

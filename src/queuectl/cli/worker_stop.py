@@ -21,7 +21,7 @@ def restart(arguments: Arguments) -> int:
 
 def _ask(what: str, arguments: Arguments) -> int:
     timeout = None if arguments.timeout is None else codec.seconds(arguments.timeout, "timeout")
-    with the_queue() as queue:
+    with the_queue(upgrade=False) as queue:
         running = workers.living(queue.store)
         if not running:
             note("no worker is running")

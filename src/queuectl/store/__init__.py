@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from .base import Store
 
 
-def open_store(place: Place, create: bool = True) -> Store:
-    """The store at this place, made if it is missing and `create` says so. Raises StorageError, NotAllowed."""
+def open_store(place: Place, create: bool = True, upgrade: bool = True) -> Store:
+    """The store at this place, made if it is missing and `create` says so, brought up to date if it is of an older
+    version, unless `upgrade` is false. Raises StorageError, NotAllowed."""
     from .sqlite import SqliteStore
 
-    return SqliteStore(place, create=create)
+    return SqliteStore(place, create=create, upgrade=upgrade)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ..locate import Place
 
 APPLICATION_ID = 0x51C71
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # the number of the newest file in schema/
+SCHEMA_FILES = os.path.join(os.path.dirname(__file__), "schema")
 BUSY_MS = 10_000
 SHRINK_ABOVE_PAGES, SHRINK_PAGES = 1000, 500
 # A short-lived process that closes last checkpoints only when the log has grown to this; see `close`.
@@ -31,7 +32,7 @@ CHECKPOINT_BYTES = 1_000_000
 class SqliteStore(Store):
     """A store in one file. One connection, guarded by the lock of `Store` so that threads may share it."""
 
-    def __init__(self, place: Place, create: bool = True) -> None:
+    def __init__(self, place: Place, create: bool = True, upgrade: bool = True) -> None:
         super().__init__(place)
         self.path = place.database
         if not os.path.exists(self.path):
@@ -42,10 +43,10 @@ class SqliteStore(Store):
             _refuse_squatted(self.path)
         with self._guarded():
             self._db = _connect(self.path)
-            self._check()
+            self._check(upgrade)
 
-    def _check(self) -> None:
-        """Refuse what is not a store of this version; bring an older one up to date."""
+    def _check(self, upgrade: bool) -> None:
+        """Refuse what is not a store of this version; bring an older one up to date, unless told to take it as it is."""
         application, version = (self._db.pragma(name) for name in ("application_id", "user_version"))
         if application != APPLICATION_ID:
             hint = "restore a backup, or move the file away to begin anew"
@@ -53,6 +54,29 @@ class SqliteStore(Store):
         if version > SCHEMA_VERSION:
             why = f"its schema is version {version}, this program knows {SCHEMA_VERSION}"
             raise StorageError(f"{self.path} was made by a newer queuectl", why=why, hint="upgrade queuectl")
+        if version < SCHEMA_VERSION and upgrade:
+            from . import migrate
+
+            migrate.bring_up_to_date(self, SCHEMA_FILES)
+
+    def schema_version(self) -> int:
+        [(version,)] = self.run("pragma user_version")
+        return int(version)
+
+    def apply_schema(self, script: str, version: int) -> None:
+        """Inside a transaction; the version is part of it."""
+        with self._guarded():
+            self._db.execute(script)
+            self._db.execute(f"pragma user_version = {version}")
+
+    def some_worker_lives(self) -> bool:
+        """Asked of a store of any version, so that only columns of the first are looked at."""
+        from .. import clock
+
+        boot, namespace = clock.boot_id(), clock.pid_namespace()
+        rows = self.run("select pid, pid_start from workers where boot_id = ? and pid_ns = ?", (boot, namespace))
+        elsewhere = self.run("select 1 from workers where boot_id = ? and pid_ns <> ?", (boot, namespace))
+        return bool(elsewhere) or any(clock.is_alive(pid, start) for pid, start in rows)
 
     def run(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with self.lock, self._guarded():
@@ -176,10 +200,11 @@ def _check_folder(place: Place) -> None:
 def _make_schema(path: str) -> None:
     db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
     db.execute("pragma auto_vacuum = incremental; pragma journal_mode = wal; pragma synchronous = full")
-    with open(os.path.join(os.path.dirname(__file__), "schema", f"{SCHEMA_VERSION:04}.sql"), encoding="utf-8") as file:
-        script = file.read()
+    from .migrate import scripts
+
     db.execute("begin immediate")
-    db.execute(script)
+    for _, script in scripts(SCHEMA_FILES):
+        db.execute(script)
     db.execute("insert into meta (key, value) values ('store_id', ?)", (os.urandom(8).hex(),))
     db.execute(f"pragma application_id = {APPLICATION_ID}; pragma user_version = {SCHEMA_VERSION}")
     db.execute("commit")

@@ -1,0 +1,55 @@
+"""Numbered files that bring a store's schema from one version to the next; the same for every engine.
+
+Each file is applied whole, in a transaction of its own under the engine's write lock, together with the new version:
+killed at any instant, the store is of the one version or of the other. Files only add (tables, columns with defaults,
+indexes), so that what was written before keeps its meaning.
+
+A store of an older version whose workers live is left alone: they run the older program, and `queuectl worker restart`
+gives them the newer one.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import StorageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from .transaction import Transaction
+
+    class Engine(Protocol):
+        """What a store must offer to be brought up to date."""
+
+        def transaction(self) -> Transaction: ...
+        def schema_version(self) -> int: ...
+        def apply_schema(self, script: str, version: int) -> None: ...
+        def some_worker_lives(self) -> bool: ...
+
+
+def scripts(folder: str, above: int = 0) -> list[tuple[int, str]]:
+    """The versions above this one with the text that leads to each, in order."""
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".sql"))
+    found = [(int(name[:4]), name) for name in names if int(name[:4]) > above]
+    return [(version, _text(os.path.join(folder, name))) for version, name in found]
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def bring_up_to_date(store: Engine, folder: str) -> None:
+    """Apply what is missing. Raises StorageError, and changes nothing, while workers of the older version live."""
+    for version, script in scripts(folder, store.schema_version()):
+        with store.transaction():
+            found = store.schema_version()  # again, now that nobody else can change it
+            if found >= version:
+                continue
+            if store.some_worker_lives():
+                why = f"its workers still run the older version (schema {found}; this program knows {version})"
+                hint = "'queuectl worker restart' gives them this one; nothing was changed"
+                raise StorageError("the store is of an older queuectl", why=why, hint=hint)
+            store.apply_schema(script, version)
