@@ -11,8 +11,8 @@ from .text import out
 
 
 def run(arguments: Arguments) -> int:
-    from ..compat.fspl.deliver import into_folder, stream
-    from ..compat.fspl.faults import FsplError
+    from ..packets.deliver import into_folder, stream
+    from ..packets.faults import FsplError
 
     target = arguments.words[0]
     folder = None if target == "-" else _folder(target)

@@ -7,7 +7,7 @@ import os
 import sys
 
 from queuectl.compat.fspl.args import VERBS, Arguments, parse
-from queuectl.compat.fspl.faults import FsplError, UsageError, complain, set_level, system_words
+from queuectl.packets.faults import FsplError, UsageError, complain, set_level, system_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def entry() -> NoReturn:
 
 
 def _carry_out(args: Arguments) -> None:
-    from queuectl.compat.fspl.descriptors import open_standard
+    from queuectl.packets.descriptors import open_standard
 
     set_level(args.log_level)
     args.stdout_open = open_standard()[1]

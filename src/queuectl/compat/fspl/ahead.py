@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from time import time_ns
 
-from queuectl.compat.fspl.queuedir import read_header
 from queuectl.packet import PacketError
+from queuectl.packets.queuedir import read_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from queuectl.compat.fspl.queuedir import Job, Queue
     from queuectl.packet import Packet
+    from queuectl.packets.queuedir import Job, Queue
 
 _SETTLED_NS = 50_000_000
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from queuectl.compat.fspl.faults import INFO, UsageError
+from queuectl.packets.faults import INFO, UsageError
+from queuectl.packets.numerals import number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NUMBER_MAX = (1 << 64) - 1
 OPTIONS = {
     b"-s": "seqfile",
     b"--seqfile": "seqfile",
@@ -56,7 +56,7 @@ VERBS = {
     b"prepare-fail": Verb("send:prepare_fail", "", "seqfile"),
     b"prepare-get-next": Verb("numbers:prepare_get_next", "", "seqfile"),
     b"prepare-set-next": Verb("numbers:prepare_set_next", "", "seqfile", "id"),
-    b"queue-init": Verb("queuedir:queue_init", "append_only", "queuedir"),
+    b"queue-init": Verb("making:queue_init", "append_only", "queuedir"),
     b"queue-write": Verb("send:queue_write", "", "queuedir"),
     b"queue-ls": Verb("info:queue_ls", "decoder", "queuedir"),
     b"queue-info": Verb("info:queue_info", "decoder", "queuedir job"),
@@ -73,8 +73,8 @@ VERBS = {
     b"stdin-info": Verb("info:stdin_info"),
     b"stdin-payload": Verb("info:stdin_payload"),
     b"stdin-process": Verb("process:stdin_process", RUNNING, "", "command", params=True),
-    b"gen-uuid": Verb("names:gen_uuid"),
-    b"gen-filename": Verb("names:gen_filename"),
+    b"gen-uuid": Verb("making:gen_uuid"),
+    b"gen-filename": Verb("making:gen_filename"),
     b"show-license": Verb("help:show_license"),
 }
 
@@ -104,24 +104,6 @@ class Arguments:
         self.command = b""
         self.params: list[bytes] = []
         self.stdout_open = True
-
-
-def number(text: bytes) -> int:
-    """A whole number from 0 to 2**64 - 1: decimal digits, a plus sign if one likes.
-
-    >>> number(b"+007")
-    7
-    """
-    digits = text[1:] if text[:1] == b"+" else text
-    if not text:
-        raise ValueError("cannot parse integer from empty string")
-    if not digits.isdigit():
-        raise ValueError("invalid digit found in string")
-    # int() refuses thousands of digits, so the leading zeros go first
-    digits = digits.lstrip(b"0")
-    if len(digits) > 20 or int(digits or b"0") > NUMBER_MAX:
-        raise ValueError("number too large to fit in target type")
-    return int(digits or b"0")
 
 
 def _level(text: bytes) -> int:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import errno
 import os
 
-from queuectl.compat.fspl import children
-from queuectl.compat.fspl.environment import Surroundings, inherited
-from queuectl.compat.fspl.faults import ERROR, WARN, FsplError, log
-from queuectl.compat.fspl.info import variables
 from queuectl.packet import Command, Fail, Packet
+from queuectl.packets import children
+from queuectl.packets.environment import Surroundings, inherited
+from queuectl.packets.faults import ERROR, WARN, FsplError, log
+from queuectl.packets.variables import variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from queuectl.compat.fspl.args import Arguments
-    from queuectl.compat.fspl.environment import Environment
     from queuectl.compat.fspl.keeper import Keeper
-    from queuectl.compat.fspl.queuedir import Queue
+    from queuectl.packets.environment import Environment
+    from queuectl.packets.queuedir import Queue
 
 
 class Unstartable(FsplError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from queuectl.compat.fspl.args import FLAGS, OPTIONS, VERBS
-from queuectl.compat.fspl.descriptors import write_all
+from queuectl.packets.descriptors import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,40 +4,18 @@ from __future__ import annotations
 
 import os
 
-from queuectl.compat.fspl.descriptors import pour, reader, write_all
-from queuectl.compat.fspl.faults import FsplError
-from queuectl.compat.fspl.queuedir import Job, Queue, read_header
-from queuectl.compat.fspl.timestamps import NoSuchTime, local, utc
-from queuectl.packet import Command, Packet, decode
+from queuectl.packet import decode
+from queuectl.packets.descriptors import pour, reader, write_all
+from queuectl.packets.faults import FsplError
+from queuectl.packets.queuedir import Job, Queue, read_header
+from queuectl.packets.timestamps import NoSuchTime, local
+from queuectl.packets.variables import variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queuectl.compat.fspl.args import Arguments
 
 _ROW = "%-20s %-27s "
-
-
-def variables(packet: Packet, queue: Queue | None = None, name: bytes = b"") -> list[tuple[bytes, bytes]]:
-    """What a packet says, as the variables a command sees; those about the file only for a job of a queue."""
-    try:
-        in_utc, in_local = utc(packet.secs, packet.nanos), local(packet.secs, packet.nanos)
-    except NoSuchTime as error:
-        raise FsplError(str(error)) from None
-    found = [
-        (b"FSPL_SEQ", b"%d" % packet.seq),
-        (b"FSPL_CTIME_SECS", b"%d" % packet.secs),
-        (b"FSPL_CTIME_NANOS", b"%d" % packet.nanos),
-        (b"FSPL_CTIME_RFC3339_UTC", in_utc.encode()),
-        (b"FSPL_CTIME_RFC3339_LOCAL", in_local.encode()),
-    ]
-    if queue is not None:
-        found.append((b"FSPL_JOB_FILENAME", name))
-        found.append((b"FSPL_JOB_QUEUEDIR", queue.path))
-        found.append((b"FSPL_JOB_FULLPATH", queue.job_path(name)))
-    if isinstance(packet.work, Command):
-        found += [(b"FSPL_PARAM_%d" % index, param) for index, param in enumerate(packet.work.params, 1)]
-        found += [(b"FSPL_SET_" + key, value) for key, value in packet.work.env]
-    return found
 
 
 def queue_ls(args: Arguments) -> None:
@@ -96,7 +74,7 @@ def queue_payload(args: Arguments) -> None:
 
 
 def _decoded_payload(command: bytes, fd: int) -> None:
-    from queuectl.compat.fspl.decoder import Decoder
+    from queuectl.packets.decoder import Decoder
 
     with Decoder(command, fd) as decoder:
         decode(b"", reader(decoder.output))

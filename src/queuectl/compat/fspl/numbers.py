@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from queuectl.compat.fspl.descriptors import write_all
-from queuectl.compat.fspl.sequence import Sequence, of_queue
+from queuectl.packets.descriptors import write_all
+from queuectl.packets.sequence import Sequence, of_queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import os
 
 from queuectl.compat.fspl.ahead import Ahead
 from queuectl.compat.fspl.command import Receiver, Unstartable
-from queuectl.compat.fspl.descriptors import reader
-from queuectl.compat.fspl.faults import WARN, FsplError, log, quoted
-from queuectl.compat.fspl.queuedir import Job, Queue, by_number, read_header
-from queuectl.compat.fspl.sequence import Sequence, after, of_queue
 from queuectl.packet import Command, decode
+from queuectl.packets.descriptors import reader
+from queuectl.packets.faults import WARN, FsplError, log, quoted
+from queuectl.packets.queuedir import Job, Queue, by_number, read_header
+from queuectl.packets.sequence import Sequence, after, of_queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class _Run:
                 os.close(output)
 
     def _decoded(self, job: Job, fd: int, command: bytes) -> str:
-        from queuectl.compat.fspl.decoder import Decoder
+        from queuectl.packets.decoder import Decoder
 
         with Decoder(command, fd) as decoder:
             output = self._output(job)

@@ -6,8 +6,8 @@ import errno
 import os
 from time import time_ns
 
-from queuectl.compat.fspl.descriptors import pour, sync_directory, write_all
 from queuectl.packet import Command, Fail, Nop, Packet, encode
+from queuectl.packets.descriptors import pour, sync_directory, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def prepare(args: Arguments) -> None:
-    from queuectl.compat.fspl.environment import captured
+    from queuectl.packets.environment import captured
 
     _prepare(args, Command(tuple(args.params), captured()))
 
@@ -43,7 +43,7 @@ def take_number(seqfile: bytes, *, wait: bool = False) -> tuple[int, int]:
     """The next number, which is now used up, and the time; taken under the lock, both grow together on one host."""
     if seqfile == b"-":
         return 1, time_ns()
-    from queuectl.compat.fspl.sequence import Sequence, after
+    from queuectl.packets.sequence import Sequence, after
 
     with Sequence(seqfile, create_lock=True, wait=wait) as sequence:
         number = sequence.read()
@@ -59,7 +59,7 @@ def _opened(path: bytes | None) -> int | None:
 
 def queue_write(args: Arguments) -> None:
     """Put stdin into the queue, whatever it is; a name that counts as a job appears only when all of it is on disk."""
-    from queuectl.compat.fspl.names import job_name
+    from queuectl.packets.names import job_name
 
     jobs = args.queuedir + b"/jobs"
     name = job_name()

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 
-from queuectl.compat.fspl.descriptors import open_regular, reader
-from queuectl.compat.fspl.faults import DEBUG, FsplError, log, quoted, system_words
-from queuectl.compat.fspl.names import is_job_name
 from queuectl.packet import Packet, PacketError, decode
+from queuectl.packets.descriptors import open_regular, reader
+from queuectl.packets.faults import DEBUG, FsplError, log, quoted, system_words
+from queuectl.packets.names import is_job_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-    from queuectl.compat.fspl.args import Arguments
 
 _HEAD_BYTES = 4096
 
@@ -105,7 +103,7 @@ def _read_plain(path: bytes) -> tuple[Packet, bytes]:
 
 
 def _decoded_by(command: bytes) -> Callable[[bytes], tuple[Packet, bytes]]:
-    from queuectl.compat.fspl.decoder import Decoder
+    from queuectl.packets.decoder import Decoder
 
     def read(path: bytes) -> tuple[Packet, bytes]:
         fd, _ = open_regular(path)
@@ -118,12 +116,12 @@ def _decoded_by(command: bytes) -> Callable[[bytes], tuple[Packet, bytes]]:
     return read
 
 
-def queue_init(args: Arguments) -> None:
-    queue = Queue(args.queuedir)
+def create(queue: Queue, append_only: bool = False) -> None:
+    """Make an empty queue. Raises FileExistsError."""
     os.mkdir(queue.path)
     os.mkdir(queue.jobs)
-    if not args.append_only:
-        from queuectl.compat.fspl.sequence import Sequence
+    if not append_only:
+        from queuectl.packets.sequence import Sequence
 
         with Sequence(queue.path + b"/nextseq", create_lock=True) as sequence:
             sequence.read()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 
-from queuectl.compat.fspl.children import kill_group, start, wait, wait_within
-from queuectl.compat.fspl.environment import Surroundings, inherited
+from queuectl.packets.children import kill_group, start, wait, wait_within
+from queuectl.packets.environment import Surroundings, inherited
 
 _LINGER_S = 10
 

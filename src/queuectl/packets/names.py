@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import os
 
-from queuectl.compat.fspl.descriptors import write_all
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from queuectl.compat.fspl.args import Arguments
-
 
 def uuid4() -> bytes:
     """A random UUID in lower case."""
@@ -27,11 +21,3 @@ def job_name() -> bytes:
 
 def is_job_name(name: bytes) -> bool:
     return name.startswith(b"fspl-") and name.endswith(b".fspl")
-
-
-def gen_uuid(args: Arguments) -> None:
-    write_all(1, uuid4() + b"\n")
-
-
-def gen_filename(args: Arguments) -> None:
-    write_all(1, job_name() + b"\n")

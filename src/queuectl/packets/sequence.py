@@ -13,9 +13,10 @@ from __future__ import annotations
 import fcntl
 import os
 
-from queuectl.compat.fspl.args import NUMBER_MAX, number
-from queuectl.compat.fspl.descriptors import sync_directory, write_all
-from queuectl.compat.fspl.faults import FsplError, quoted, system_words
+from queuectl.packet import NUMBER_MAX
+from queuectl.packets.descriptors import sync_directory, write_all
+from queuectl.packets.faults import FsplError, quoted, system_words
+from queuectl.packets.numerals import number
 
 _LINE_BYTES_MAX = 1 << 16
 # What the original trims; str.strip() would also take the control characters 1c to 1f.

@@ -17,11 +17,11 @@ from __future__ import annotations
 import os
 from time import time_ns
 
-from queuectl.compat.fspl.descriptors import pour, reader, sync_directory, write_all
-from queuectl.compat.fspl.environment import captured
-from queuectl.compat.fspl.names import job_name, uuid4
-from queuectl.compat.fspl.sequence import Sequence, after
 from queuectl.packet import Command, Packet, PacketError, decode, encode
+from queuectl.packets.descriptors import pour, reader, sync_directory, write_all
+from queuectl.packets.environment import captured
+from queuectl.packets.names import job_name, uuid4
+from queuectl.packets.sequence import Sequence, after
 
 
 def stream(seqfile: bytes, params: list[bytes], source: int | None, target: int) -> int:
@@ -132,8 +132,8 @@ def _sending_name(seqfile: bytes) -> bytes:
 
 def _peek(seqfile: bytes) -> int:
     """The number that is likely to be ours; only the length of the header depends on it."""
-    from queuectl.compat.fspl.faults import FsplError
-    from queuectl.compat.fspl.sequence import parse_number
+    from queuectl.packets.faults import FsplError
+    from queuectl.packets.sequence import parse_number
 
     try:
         with open(seqfile, "rb") as file:

@@ -7,13 +7,13 @@ import os
 # The stub of `signal` is complete, but the module itself costs an enum and with it a start-up.
 from _signal import SIGKILL, SIGPIPE, SIGSTOP, SIGXFSZ  # type: ignore[import-not-found]
 
-from queuectl.compat.fspl.faults import FsplError
+from queuectl.packets.faults import FsplError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from queuectl.compat.fspl.environment import Environment
+    from queuectl.packets.environment import Environment
 
 
 def start(
