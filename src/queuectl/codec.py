@@ -6,15 +6,15 @@ from time import gmtime, strftime
 
 from . import jsontext
 from .errors import InvalidInput
-from .model import TAG, Argv, Options, Shell, Spec
-from .schedule import SECONDS_MAX, duration_s, instant_us
+from .model import TAG, Argv, Call, Function, Options, Shell, Spec
+from .schedule import SECONDS_MAX, duration_s, instant_us, rate_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .model import Attempt, HistoryEntry, Job, Work, WorkerRow
+    from .model import Attempt, HistoryEntry, Job, Limit, Work, WorkerRow
 
 PRIORITY_MAX = 2**31 - 1
 RETRIES_MAX = 1_000_000
@@ -22,6 +22,7 @@ ARGUMENT_MAX = 131_071  # Linux refuses a longer single argument at exec; shell 
 ID_LENGTH_MAX = 128
 ID_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 ID_REST = ID_FIRST | frozenset("._-")
+ARGUMENTS_MAX = 8_000_000  # of a function, as JSON
 SELECTION_WORDS = frozenset(("all", "last", "none"))
 
 
@@ -235,8 +236,17 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "cpu_time": ("cpu_time_s", _optional(lambda v: seconds(v, "cpu_time"))),
     "nice": ("nice", _optional(lambda v: whole(v, "nice", -20, 19))),
     "max_output": ("max_output", _optional(lambda v: size_bytes(v, "max_output"))),
+    "callback": ("callback", _optional(lambda v: _calls().url(v, "callback"))),
+    "callback_sign": ("callback_sign", _optional(lambda v: _calls().secret_name(v, "callback_sign"))),
 }
 NOT_FROM_OUTSIDE = ("state", "attempts", "created_at", "updated_at", "next_run_at", "started_at", "finished_at")
+
+
+def _calls() -> Any:
+    """What checks the fields of a call: loaded by the few jobs that have one."""
+    from . import calls
+
+    return calls
 
 
 def spec(work: Work, fields: dict[str, Any]) -> Spec:
@@ -250,6 +260,8 @@ def spec(work: Work, fields: dict[str, Any]) -> Spec:
         (options if place in Options.fields else given)[place] = check(value)
     if given.get("delay_s") is not None and given.get("run_at_us") is not None:
         raise InvalidInput("delay and run_at are both given", hint="give one of them", field="delay")
+    if isinstance(work, Call):
+        options.setdefault("if_interrupted", _calls().if_interrupted(work))
     if options:
         given["options"] = Options(**options)
     return Spec(work=work, **given)
@@ -258,7 +270,8 @@ def spec(work: Work, fields: dict[str, Any]) -> Spec:
 def _unknown_field(name: str) -> InvalidInput:
     if name in NOT_FROM_OUTSIDE:
         return InvalidInput(f"{name} cannot be given", why="the queue itself keeps it", field=name)
-    return InvalidInput(f"unknown field {_short(name)}", hint="known: command, argv, " + ", ".join(FIELDS), field=name)
+    known = "known: command, argv, url, function, " + ", ".join(FIELDS)
+    return InvalidInput(f"unknown field {_short(name)}", hint=known, field=name)
 
 
 def spec_from_json(text: str) -> Spec:
@@ -271,14 +284,49 @@ def spec_from_json(text: str) -> Spec:
 
 def spec_from_object(value: dict[str, Any]) -> Spec:
     fields = dict(value)
-    if ("command" in fields) == ("argv" in fields):
-        why = "both command and argv are given" if "argv" in fields else "command is missing"
+    return spec(work_from(fields), fields)
+
+
+def work_from(fields: dict[str, Any]) -> Work:
+    """What is to be run, taken out of these fields: exactly one of the four kinds of work."""
+    given = [name for name in ("command", "argv", "url", "function") if name in fields]
+    if len(given) != 1:
+        why = f"both {given[0]} and {given[1]} are given" if given else "command is missing"
         raise InvalidInput("a job needs one command", why=why, hint='{"command": "sleep 2"}', field="command")
-    if "argv" in fields:
-        work: Work = Argv(words(fields.pop("argv")))
-    else:
-        work = Shell(command_text(fields.pop("command")))
-    return spec(work, fields)
+    match given[0]:
+        case "argv":
+            return Argv(words(fields.pop("argv")))
+        case "url":
+            return _calls().taken_from(fields)  # type: ignore[no-any-return]
+        case "function":
+            return function(fields.pop("function"), fields.pop("args", []), fields.pop("kwargs", {}))
+        case _:
+            return Shell(command_text(fields.pop("command")))
+
+
+def function(name: Any, args: Any = (), kwargs: Any = None) -> Function:
+    """A Python function by its name, with arguments that JSON can hold.
+
+    >>> function("resize", ["a.png"], {"width": 9})
+    Function(name='resize', args='["a.png"]', kwargs='{"width": 9}')
+    """
+    name = _name(name, "function", "function name")
+    if not isinstance(args, (list, tuple)):
+        raise InvalidInput("args must be a list", why=f"it is {_kind(args)}", field="args")
+    if not isinstance(kwargs or {}, dict):
+        raise InvalidInput("kwargs must be an object", why=f"it is {_kind(kwargs)}", field="kwargs")
+    return Function(name, _json_text(list(args), "args"), _json_text(kwargs or {}, "kwargs"))
+
+
+def _json_text(value: Any, field: str) -> str:
+    try:
+        text = jsontext.dumps(value)
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as fault:
+        raise InvalidInput(f"{field} cannot be written as JSON", why=str(fault)[:80], field=field) from None
+    if size > ARGUMENTS_MAX:
+        raise InvalidInput(f"{field} are too long", why=f"{size} bytes of JSON", hint="put them into a file", field=field)
+    return text
 
 
 def _kind(value: Any) -> str:
@@ -338,6 +386,8 @@ def job_object(job: Job) -> dict[str, Any]:
         "queue": job.queue,
         "waiting_for": waiting_for(job),
         "argv": jsontext.loads(job.work or "[]") if job.kind == "argv" else None,
+        "call": _calls().shown(call_from(job.work)) if job.kind == "call" else None,
+        "function": function_object(job.work) if job.kind == "function" else None,
         "reason": job.reason,
         "run": job.run,
         "interruptions": job.interruptions,
@@ -347,6 +397,18 @@ def job_object(job: Job) -> dict[str, Any]:
         "limit_key": job.limit_key,
         "cwd": job.cwd,
     }
+
+
+def call_from(text: str | None) -> Call:
+    """The call that a row holds as JSON."""
+    stored = jsontext.loads(text or "{}")
+    return Call(**stored | {"headers": tuple([(name, value) for name, value in stored.get("headers", ())])})
+
+
+def function_object(text: str | None) -> dict[str, Any]:
+    stored = jsontext.loads(text or "{}")
+    args, kwargs = jsontext.loads(stored.get("args", "[]")), jsontext.loads(stored.get("kwargs", "{}"))
+    return {"name": stored["name"], "args": args, "kwargs": kwargs}
 
 
 def log_name(job: Job) -> str:
@@ -390,6 +452,15 @@ def history_object(entry: HistoryEntry) -> dict[str, Any]:
     }
 
 
+def limit_object(limit: Limit) -> dict[str, Any]:
+    return {
+        "key": limit.name,
+        "parallel": limit.parallel,
+        "rate": rate_text(limit.interval_us),
+        "not_before": iso(limit.next_us),
+    }
+
+
 def worker_object(row: WorkerRow, running: list[str]) -> dict[str, Any]:
     return {
         "id": row.id,
@@ -397,6 +468,7 @@ def worker_object(row: WorkerRow, running: list[str]) -> dict[str, Any]:
         "pid": row.pid,
         "slots": row.slots,
         "queues": row.queues.split(",") if row.queues else None,
+        "offers": row.offers.split(),
         "started_at": iso(row.started_us),
         "stopping": row.stopping,
         "running": running,

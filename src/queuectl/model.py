@@ -81,7 +81,6 @@ class Call(Record):
     redirects: int = 10  # followed at most
     verify: bool = True  # the target's certificate
     proxy: str | None = None
-    callback: str | None = None  # URL that is told of the end
     sign: str | None = None  # name of the secret that signs the request
 
 
@@ -110,6 +109,8 @@ class Options(Record):
     cpu_time_s: float | None = None
     nice: int | None = None
     max_output: int | None = None  # bytes; None: the setting
+    callback: str | None = None  # URL that is told of the end, by a call that is a job too
+    callback_sign: str | None = None  # name of the secret that signs that call
 
 
 class Spec(Record):
@@ -195,6 +196,8 @@ class Outcome(Record):
     log_end: int = 0
     pid: int = 0
     note: str = ""  # what else is worth a line in the history
+    final: bool = False  # another attempt is of no use: the target of a call said so
+    not_before_us: int = 0  # the next attempt, as the target of a call asked
 
     @property
     def succeeded(self) -> bool:
@@ -262,6 +265,16 @@ class Serving:
     def serves(self, queue: str, needs: str = COMMAND) -> bool:
         named = queue in self.queues if self.queues else queue not in self.RESERVED
         return named and self.offers.issuperset(needs.split())
+
+
+class Limit(Record):
+    """What holds for a queue or a key. `interval_us` lies between two starts; None: no limit."""
+
+    name: str
+    paused: bool
+    parallel: int | None
+    interval_us: int | None
+    next_us: int | None  # no start before
 
 
 class Query(Record):

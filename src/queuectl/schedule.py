@@ -91,3 +91,38 @@ def instant_us(text: str, field: str = "run_at") -> int:
             field=field,
         ) from None
     return (whole.days * 86400 + whole.seconds) * 1_000_000 + whole.microseconds
+
+
+RATE_UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
+RATE_MAX = 100_000  # a second
+
+
+def interval_us(rate: str, field: str = "rate") -> int | None:
+    """Microseconds between two starts, from `10/s`, `30/min`, `100/h`; None for `none`.
+
+    >>> interval_us("10/s"), interval_us("30/min"), interval_us("none")
+    (100000, 2000000, None)
+    """
+    if rate == "none":
+        return None
+    count, _, unit = rate.partition("/")
+    if not count.isascii() or not count.isdigit() or len(count) > 9 or unit not in RATE_UNITS or int(count) == 0:
+        raise InvalidInput(f"{field} {rate!r} is not understood", hint="write 10/s, 30/min, 100/h or none", field=field)
+    if int(count) > RATE_MAX * RATE_UNITS[unit]:
+        raise InvalidInput(f"{field} {rate!r} is out of range", hint=f"at most {RATE_MAX}/s", field=field)
+    return max(1, round(RATE_UNITS[unit] * 1_000_000 / int(count)))
+
+
+def rate_text(interval: int | None) -> str | None:
+    """The rate that an interval means, in the largest unit that makes it whole.
+
+    >>> rate_text(100_000), rate_text(2_000_000), rate_text(36_000_000), rate_text(None)
+    ('10/s', '30/min', '100/h', None)
+    """
+    if interval is None:
+        return None
+    for unit in ("s", "min", "h"):
+        count = RATE_UNITS[unit] * 1_000_000 / interval
+        if count >= 1 and abs(count - round(count)) < 0.001 * count:
+            return f"{round(count)}/{unit}"
+    return f"{86_400_000_000 / interval:.4g}/d"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .. import clock, codec, jsontext
-from ..model import Job, Query, Serving
+from .. import clock, codec, jsontext, limits
+from ..model import TAG, Job, Limit, Query, Serving
+from ..schedule import rate_text
 from ..store import find
 from ..workers import living
 from .command import JSON, Arguments, Command
@@ -65,18 +66,27 @@ def _waits_for_time(job: Job) -> str:
 
 def _waits_for_slot(queue: Queue, job: Job) -> list[str]:
     reasons = []
-    rows = queue.store.run("select paused, parallel from queues where name = ?", (job.queue,))
-    for paused, parallel in rows:
-        if paused:
+    for limit in [limit for limit in limits.of_queues(queue) if limit.name == job.queue]:
+        if limit.paused:
             reasons.append(f"queue {job.queue} is paused; 'queuectl queue resume {job.queue}' starts it again")
-        if parallel is not None:
-            reasons.append(f"queue {job.queue} runs at most {parallel} at once")
+        reasons += _limited(f"queue {job.queue}", limit)
+    for limit in [limit for limit in limits.of_keys(queue) if limit.name == job.limit_key]:
+        reasons += _limited(f"key {job.limit_key}", limit)
     if queue.store.run("select 1 from lanes where id = ? and adder is not null", (job.lane,)):
         reasons.append("the pile it belongs to is still being added")
     reasons += _nobody_runs(queue, job)
     if not reasons:
         ahead = _ahead_of(queue, job)
         reasons.append(f"it waits for a free slot; {ahead} ready jobs come before it" if ahead else "it is the next to start")
+    return reasons
+
+
+def _limited(what: str, limit: Limit) -> list[str]:
+    reasons = [f"{what} runs at most {limit.parallel} at once"] if limit.parallel is not None else []
+    if limit.interval_us is not None:
+        reasons.append(f"{what} starts at most {rate_text(limit.interval_us)}")
+    if limit.next_us is not None and limit.next_us > clock.now_us():
+        reasons.append(f"{what} starts nothing before {codec.iso(limit.next_us)}")
     return reasons
 
 
@@ -97,7 +107,14 @@ def _nobody_runs(queue: Queue, job: Job) -> list[str]:
         return []
     if job.queue in Serving.RESERVED:
         return [f"only a server runs queue {job.queue}, and none does" + "; 'taskspoold' starts it" * (job.queue == "taskspool")]
-    return [f"no worker serves queue {job.queue}" if workers else NO_WORKER]
+    if not workers:
+        return [NO_WORKER]
+    offered = {word for row in workers if row.serving.serves(job.queue, "") for word in row.serving.offers}
+    if not offered:
+        return [f"no worker serves queue {job.queue}"]
+    missing = [word.removeprefix(TAG) for word in job.needs.split() if word not in offered]
+    what = " and ".join(missing) if missing else "all of what it needs"
+    return [f"no worker of queue {job.queue} offers {what}"]
 
 
 COMMANDS = {"explain": Command(run, options=(JSON,), words="JOB", least=1, most=1, example="queuectl explain 7")}

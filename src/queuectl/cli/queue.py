@@ -1,82 +1,130 @@
-"""queuectl queue: lanes of the store, their limits and pause switches."""
+"""queuectl queue, queuectl limit: what is shown of queues and keys, their limits and pause switches."""
 
 from __future__ import annotations
 
-from .. import bell, codec
-from ..errors import NotFound
+from .. import codec, limits
+from ..errors import InvalidInput
+from ..schedule import interval_us, rate_text
 from ..store import stats
-from .command import JSON, NAMES_ONLY, Arguments, Command
+from .command import JSON, NAMES_ONLY, Arguments, Command, Option
 from .list import print_array
 from .open import the_queue
 from .text import note, out, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import Any
+
+STATES = ("pending", "processing", "failed", "dead", "completed")
+PARALLEL_MAX = 1_000_000
 
 
 def show(arguments: Arguments) -> int:
     with the_queue() as queue:
         counts = stats.by_queue(queue.store)
-        rows = queue.store.run("select name, paused, parallel from queues order by name")
-    found = [{"queue": n, "paused": bool(p), "parallel": limit, **counts.get(n, {})} for n, p, limit in rows]
+        rows = limits.of_queues(queue)
+    found: list[dict[str, Any]] = [
+        {"queue": r.name, "paused": r.paused, "parallel": r.parallel, "rate": rate_text(r.interval_us), **counts.get(r.name, {})}
+        for r in rows
+    ]
     if arguments.json:
         print_array(found)
         return 0
     if arguments.quiet:
         out("".join([f["queue"] + "\n" for f in found]))
         return 0
-    shown = [(f["queue"], "paused" if f["paused"] else "", f["parallel"] or "", *[f.get(s, 0) for s in STATES]) for f in found]
-    table(("QUEUE", "", "LIMIT", *[state.upper() for state in STATES]), shown)
+    rows_shown = [
+        (f["queue"], "paused" if f["paused"] else "", f["parallel"] or "", f["rate"] or "", *[f.get(s, 0) for s in STATES])
+        for f in found
+    ]
+    table(("QUEUE", "", "LIMIT", "RATE", *[state.upper() for state in STATES]), rows_shown)
     return 0
 
 
-STATES = ("pending", "processing", "failed", "dead", "completed")
+def pause(arguments: Arguments) -> int:
+    return _set(arguments, "is paused; what runs goes on", paused=1)
 
 
-def _set(column: str, value: Callable[[Arguments], object], done: str) -> Callable[[Arguments], int]:
-    def run(arguments: Arguments) -> int:
-        name = codec.queue_name(arguments.words[0])
-        with the_queue() as queue:
-            with queue.store.transaction():
-                if not queue.store.run("select 1 from queues where name = ?", (name,)):
-                    if column == "paused" and not value(arguments):
-                        raise NotFound(f"there is no queue {name!r}", hint="'queuectl queue list' shows what there is")
-                    queue.store.lane_of(name)
-                queue.store.run(f"update queues set {column} = ? where name = ?", (value(arguments), name))
-            bell.ring(queue.place.run, bell.WORK)
-        note(f"queue {name} {done}")
+def resume(arguments: Arguments) -> int:
+    return _set(arguments, "is served again", must_exist=True, paused=0)
+
+
+def limit_queue(arguments: Arguments) -> int:
+    changes: dict[str, Any] = {}
+    if len(arguments.words) > 1:
+        changes["parallel"] = _parallel(arguments.words[1])
+    if arguments.rate is not None:
+        changes["interval_us"] = interval_us(arguments.rate)
+    if not changes:
+        raise InvalidInput("no limit is given", hint="a number at once, --rate 10/s, or none")
+    return _set(arguments, "has its limit", **changes)
+
+
+def _set(arguments: Arguments, done: str, must_exist: bool = False, **changes: Any) -> int:
+    name = codec.queue_name(arguments.words[0])
+    with the_queue() as queue:
+        limits.set_queue(queue, name, must_exist=must_exist, **changes)
+    note(f"queue {name} {done}")
+    return 0
+
+
+def _parallel(text: str) -> int | None:
+    return None if text == "none" else codec.whole(text, "limit", 1, PARALLEL_MAX)
+
+
+def list_limits(arguments: Arguments) -> int:
+    with the_queue() as queue:
+        rows = limits.of_keys(queue)
+    if arguments.json:
+        print_array(map(codec.limit_object, rows))
         return 0
+    shown = [(r.name, r.parallel or "", rate_text(r.interval_us) or "", codec.iso(r.next_us) or "") for r in rows]
+    table(("KEY", "LIMIT", "RATE", "NEXT"), shown)
+    return 0
 
-    return run
+
+def set_limit(arguments: Arguments) -> int:
+    if arguments.parallel is None and arguments.rate is None:
+        raise InvalidInput("no limit is given", hint="--parallel 2, --rate 10/s, or both")
+    key = codec.label_text(arguments.words[0], "key")
+    parallel = None if arguments.parallel is None else _parallel(arguments.parallel)
+    with the_queue() as queue:
+        limits.set_key(queue, str(key), parallel, None if arguments.rate is None else interval_us(arguments.rate))
+    note(f"key {key} has its limit")
+    return 0
 
 
-def _limit(arguments: Arguments) -> int | None:
-    text = arguments.words[1]
-    return None if text == "none" else codec.whole(text, "limit", 1, 1_000_000)
+def remove_limit(arguments: Arguments) -> int:
+    with the_queue() as queue:
+        limits.remove_key(queue, arguments.words[0])
+    note(f"key {arguments.words[0]} has no limit")
+    return 0
 
+
+RATE = Option(("--rate",), "how often one may start: 10/s, 30/min, 100/h, or none", "RATE")
 
 COMMANDS = {
     "queue list": Command(show, options=(JSON, NAMES_ONLY), example="queuectl queue list"),
-    "queue pause": Command(
-        _set("paused", lambda a: 1, "is paused; what runs goes on"),
-        words="QUEUE",
-        least=1,
-        most=1,
-        example="queuectl queue pause default",
-    ),
-    "queue resume": Command(
-        _set("paused", lambda a: 0, "is served again"),
-        words="QUEUE",
-        least=1,
-        most=1,
-        example="queuectl queue resume default",
-    ),
+    "queue pause": Command(pause, words="QUEUE", least=1, most=1, example="queuectl queue pause default"),
+    "queue resume": Command(resume, words="QUEUE", least=1, most=1, example="queuectl queue resume default"),
     "queue limit": Command(
-        _set("parallel", _limit, "has its limit"),
-        words="QUEUE N|none",
-        least=2,
+        limit_queue,
+        options=(RATE,),
+        words="QUEUE [N|none]",
+        least=1,
         most=2,
-        example="queuectl queue limit downloads 2",
+        example="queuectl queue limit downloads 2 --rate 10/s",
     ),
+    "limit list": Command(list_limits, options=(JSON,), example="queuectl limit list"),
+    "limit set": Command(
+        set_limit,
+        options=(Option(("--parallel",), "how many may run at once, or none", "N"), RATE),
+        words="KEY",
+        least=1,
+        most=1,
+        example="queuectl limit set api.example.org:443 --parallel 4 --rate 10/s",
+        about="Limits all jobs with this limit key, those that wait already too. A call's key is its target, host:port, "
+        "unless it says otherwise.",
+    ),
+    "limit remove": Command(remove_limit, words="KEY", least=1, most=1, example="queuectl limit remove api.example.org:443"),
 }

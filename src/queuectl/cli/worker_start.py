@@ -8,6 +8,7 @@ from time import monotonic
 
 from .. import codec, files, workers
 from ..errors import StorageError
+from ..model import TAG
 from ..run import start
 from .command import Arguments, Command, Option
 from .open import the_queue
@@ -29,7 +30,8 @@ def run(arguments: Arguments) -> int:
         place = queue.place
         files.private_folder(place.run)
         queue.settings.read()  # a broken file is told here, to whom it concerns
-    flags = ",".join(["until-idle"] * bool(arguments.until_idle))
+    tags = [TAG + tag for text in arguments.tag or () for tag in codec.tags(text)]
+    flags = ",".join(["until-idle"] * bool(arguments.until_idle) + tags)
     slots, processes = (1, count) if apart else (count, 1)
     command = start.keeper_command(place, slots, queues, flags, processes)
     if not arguments.background:
@@ -66,6 +68,7 @@ COMMANDS = {
         options=(
             Option(("-c", "--count"), "how many jobs at once, default 1", "N"),
             Option(("--queue",), "serve only these queues", "QUEUE", many=True),
+            Option(("--tag",), "what this machine has, for jobs that ask for it with --where", "TAG", many=True),
             Option(("--until-idle",), "end when nothing is left that would still run"),
             Option(("--background",), "return when the workers run"),
             Option(("--use-processes",), "one worker process for each job at once"),

@@ -9,6 +9,7 @@ import sys
 from .. import errors
 from ..clock import process_start
 from ..locate import Place
+from ..model import COMMAND, TAG
 from ..queue import Queue
 from .keeper import LEFT, PROVEN, RENEW, say
 from .launcher import Nameless
@@ -25,7 +26,8 @@ def main(arguments: list[str]) -> int:
     again = [*arguments[:3], ",".join([*filter(None, flags.split(",")), *[PROVEN] * (PROVEN not in flags)]), "1", *parts]
     try:
         with Queue(Place(database)) as queue:
-            worker = Worker(queue, int(slots), tuple(queues.split(",")) if queues else (), say=say)
+            tags = [flag for flag in flags.split(",") if flag.startswith(TAG)]
+            worker = Worker(queue, int(slots), tuple(queues.split(",")) if queues else (), offers=(COMMAND, *tags), say=say)
             worker.keeper_arguments = again
             worker.keeper = (int(keeper[0]), int(keeper[1])) if keeper else (os.getppid(), process_start(os.getppid()))
             worker.run(until_idle="until-idle" in flags.split(","))

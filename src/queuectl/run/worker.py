@@ -13,10 +13,10 @@ import random
 import sys
 from time import monotonic
 
-from .. import bell, clock, codec, files, plan
+from .. import bell, clock, codec, files, limits, plan
 from ..errors import StorageError, TryAgainLater
 from ..lifecycle import Finished, GivenBack, Started
-from ..model import CLAIMED, Job, Options, Outcome, Serving
+from ..model import CLAIMED, COMMAND, Job, Options, Outcome, Serving
 from ..workers import own_row
 from . import books, cgroup, holes, journal, recovery, spawn, system
 from .committer import Committer, Report, Turn
@@ -47,12 +47,17 @@ class Worker:
     """
 
     def __init__(
-        self, queue: Queue, slots: int = 1, queues: tuple[str, ...] = (), say: Callable[[str], None] | None = None
+        self,
+        queue: Queue,
+        slots: int = 1,
+        queues: tuple[str, ...] = (),
+        offers: tuple[str, ...] = (COMMAND,),
+        say: Callable[[str], None] | None = None,
     ) -> None:
         codec.whole(slots, "slots", 1, 10_000)
         self.queue = queue
         self.slots = slots
-        self.serving = Serving(queues)
+        self.serving = Serving(queues, offers)
         self._say = say or (lambda line: None)
         self.keeper_arguments: list[str] = []  # what to become a keeper with, when the keeper dies
         self.keeper = (0, 0)  # its pid and start time; zeros: there is none
@@ -267,6 +272,7 @@ class Worker:
             if self._groups:
                 cgroup.sweep(self._groups)
             self.terms.prune_old()
+            limits.forget_past(self.queue)
             self.queue.store.checkpoint()
         except (StorageError, TryAgainLater, OSError) as trouble:
             self._say_trouble(str(trouble))
