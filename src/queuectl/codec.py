@@ -313,7 +313,7 @@ def function(name: Any, args: Any = (), kwargs: Any = None) -> Function:
     name = _name(name, "function", "function name")
     if not isinstance(args, (list, tuple)):
         raise InvalidInput("args must be a list", why=f"it is {_kind(args)}", field="args")
-    if not isinstance(kwargs or {}, dict):
+    if kwargs is not None and not isinstance(kwargs, dict):
         raise InvalidInput("kwargs must be an object", why=f"it is {_kind(kwargs)}", field="kwargs")
     return Function(name, _json_text(list(args), "args"), _json_text(kwargs or {}, "kwargs"))
 

@@ -135,10 +135,11 @@ def failed(closed: Job, event: Finished | Interrupted, ended_us: int) -> tuple[J
     jitter = event.jitter if isinstance(event, Finished) else 0.0
     if closed.exit_code is not None and closed.exit_code in event.options.no_retry:
         return enter(closed, DEAD), f"exit status {closed.exit_code} is not retried"
-    said = event.outcome.note if isinstance(event, Finished) else ""
-    if closed.attempts > closed.max_retries:
-        return enter(closed, DEAD), said
+    outcome = event.outcome if isinstance(event, Finished) else None
+    if closed.attempts > closed.max_retries or (outcome and outcome.final):
+        return enter(closed, DEAD), outcome.note if outcome else ""
     due = ended_us + round(event.backoff.delay_s(closed.attempts, jitter) * 1e6)
+    due = max(due, outcome.not_before_us) if outcome else due
     return enter(closed, HELD if closed.stop == "hold" else LATER, due_us=due), ""
 
 

@@ -12,7 +12,7 @@ from time import monotonic
 
 from . import bell, clock, codec, envs
 from .errors import Conflict, InvalidInput, NotFound, WaitTimeout
-from .model import Job, Query, Shell, Spec
+from .model import Call, Function, Job, Query, Shell, Spec
 from .newjob import Origin, new_job
 from .settings import ConfigFile
 from .store import open_store
@@ -77,7 +77,8 @@ class Queue:
 
         with BulkAdd(self, codec.spec(Shell("-"), fields)) as adding:
             for job in jobs:
-                adding.add(job if isinstance(job, Spec) else as_work(job))
+                work = job if isinstance(job, Spec) else as_work(job)
+                adding.add(codec.spec(work, fields) if isinstance(work, (Call, Function)) else work)
         self._ring_work()
         return adding.added
 

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 
-from . import bell, clock, codec, payload
+from . import bell, calls, clock, codec, payload
 from .bulk import BulkAdd
 from .errors import Conflict, InvalidInput
-from .model import CANCELLED, COMPLETED, DEAD, HELD, LATER, READY, STATES, Argv, Job, Options, Shell, Spec, state_of
+from .model import CANCELLED, COMPLETED, DEAD, HELD, LATER, READY, STATES, Argv, Call, Function, Job, Options, Shell, Spec, state_of
 from .newjob import new_job
 from .record import Record
+from .work import work_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from .model import Stage, State
+    from .model import Stage, State, Work
     from .queue import Queue
 
 NUMBER_MAX = 10**15
@@ -29,7 +30,8 @@ OPTION_KEYS = {name: place for name, (place, _) in codec.FIELDS.items() if place
 TIME_KEYS = ("created_at", "updated_at", "run_at", "next_run_at", "started_at", "finished_at")
 FACT_KEYS = ("number", "state", "held", "attempts", "interruptions", "exit_code", "reason", "stdin")
 SHOWN_KEYS = ("duration_seconds", "log_file", "waiting_for", "run")  # of `list --json`: they follow from the others
-KEYS = frozenset(("command", "argv", *SPEC_KEYS, *TIME_KEYS, *FACT_KEYS, *SHOWN_KEYS))
+WORK_KEYS = ("command", "argv", "call", "function")
+KEYS = frozenset((*WORK_KEYS, *SPEC_KEYS, *TIME_KEYS, *FACT_KEYS, *SHOWN_KEYS))
 
 
 class Entry(Record):
@@ -57,7 +59,7 @@ def job_line(queue: Queue, job: Job, with_env: bool = False) -> dict[str, Any]:
         "id": job.id,
         "number": job.number,
         "command": job.command,
-        "argv": codec.job_object(job)["argv"],
+        **_work_object(job),
         "state": job.state,
         "held": job.stage == HELD,
         "attempts": job.attempts,
@@ -127,9 +129,34 @@ def entry(value: Any) -> Entry:
     )
 
 
-def _work(value: dict[str, Any]) -> Shell | Argv:
+def _work_object(job: Job) -> dict[str, Any]:
+    """What it runs, whole: a call with its headers, whatever they hold."""
+    match work_of(job):
+        case Argv() as argv:
+            return {"argv": list(argv.words)}
+        case Call() as call:
+            return {"call": calls.call_object(call)}
+        case Function():
+            return {"function": codec.function_object(job.work)}
+        case _:
+            return {"argv": None}
+
+
+def _work(value: dict[str, Any]) -> Work:
     if value.get("argv") is not None:
         return Argv(codec.words(value["argv"]))
+    call, function = value.get("call"), value.get("function")
+    for field, object_ in (("call", call), ("function", function)):
+        if object_ is not None and not isinstance(object_, dict):
+            raise InvalidInput(f"{field} must be an object", field=field)
+    if call is not None:
+        unknown = sorted(set(call) - set(calls.FIELDS))
+        if unknown or "url" not in call:
+            what = f"unknown field {unknown[0][:60]!r} in call" if unknown else "call names no url"
+            raise InvalidInput(what, field="call")
+        return calls.taken_from(dict(call))
+    if function is not None:
+        return codec.function(function.get("name"), function.get("args", []), function.get("kwargs", {}))
     if "command" not in value:
         raise InvalidInput("command is missing", field="command")
     return Shell(codec.command_text(value["command"]))

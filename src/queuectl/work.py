@@ -17,8 +17,12 @@ KINDS: dict[type, str] = {Shell: "shell", Argv: "argv", Call: "call", Function: 
 
 def as_work(work: str | Sequence[str] | Work) -> Work:
     """Text is for the shell, a list is a program with its arguments."""
-    if isinstance(work, (Shell, Argv, Call, Function)):
+    if isinstance(work, (Shell, Argv, Function)):
         return work
+    if isinstance(work, Call):
+        from .calls import checked
+
+        return checked(work)
     return Shell(codec.command_text(work)) if isinstance(work, str) else Argv(codec.words(list(work)))
 
 
@@ -39,10 +43,18 @@ def command_of(work: Work) -> str:
         case Argv():
             return codec.quoted(work.words)
         case Call():
-            return f"{work.method} {work.url}"
+            return f"{work.method} {_shown(work.url)}"
         case Function():
             named = [f"{name}={jsontext.dumps(value)}" for name, value in jsontext.loads(work.kwargs).items()]
             return f"{work.name}({', '.join([jsontext.dumps(value) for value in jsontext.loads(work.args)] + named)})"
+
+
+def _shown(url: str) -> str:
+    if "@" not in url:
+        return url
+    from .calls import shown_url
+
+    return shown_url(url)
 
 
 def work_text(work: Work) -> str | None:
@@ -64,7 +76,7 @@ def work_of(job: Job) -> Work:
         case "argv":
             return Argv(tuple(stored))
         case "call":
-            return Call(**stored | {"headers": tuple((name, value) for name, value in stored.get("headers", ()))})
+            return codec.call_from(job.work)
         case "function":
             return Function(**stored)
         case _:

@@ -79,6 +79,8 @@ FIELDS: dict[str, tuple[list[tuple[Any, Any]], list[Any]]] = {
     ),
     "grace": ([(0, 0.0), ("5s", 5.0), (None, None)], [-1, "x", True, [], float("nan")]),
     "leftovers": ([("leave", "leave"), ("kill", "kill")], ["", "Kill", None, 1, True, []]),
+    "callback": ([("http://a/b", "http://a/b"), (None, None)], ["", "a", "ftp://a", "http://", "http://a b", 5, True, []]),
+    "callback_sign": ([("shop", "shop"), (None, None)], ["", "a b", "s" * 256, 5, True, []]),
     "memory": SIZES,
     "max_output": SIZES,
     "processes": ([(1, 1), ("64", 64), (None, None)], [0, -1, "x", 1.5, True, []]),
