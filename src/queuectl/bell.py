@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 WORK, DONE = "work", "done"
+NO_WORKER = "no worker is running; start one with 'queuectl worker start'"  # what it means that nobody heard
 
 
 def ring(folder: str, bell: str) -> int:

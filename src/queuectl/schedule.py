@@ -126,3 +126,15 @@ def rate_text(interval: int | None) -> str | None:
         if count >= 1 and abs(count - round(count)) < 0.001 * count:
             return f"{round(count)}/{unit}"
     return f"{86_400_000_000 / interval:.4g}/d"
+
+
+def ago(seconds: float) -> str:
+    """A span of time in its largest unit.
+
+    >>> ago(5), ago(125), ago(7300), ago(200000)
+    ('5s', '2m', '2h', '2d')
+    """
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds)}s"

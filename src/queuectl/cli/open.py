@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..bell import NO_WORKER as NO_WORKER
 from ..locate import locate
 from ..queue import Queue
 
@@ -43,5 +44,3 @@ def source(path: str) -> BinaryIO:
     except OSError as fault:
         raise InvalidInput(f"cannot read {path}", why=fault.strerror or "") from None
 
-
-NO_WORKER = "no worker is running; start one with 'queuectl worker start'"

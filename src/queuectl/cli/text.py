@@ -6,6 +6,8 @@ import codecs
 import os
 import sys
 
+from ..schedule import ago as ago
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -94,17 +96,6 @@ STATE_STYLES = {
     "dead": "red",
     "cancelled": "dim",
 }
-
-
-def ago(seconds: float) -> str:
-    """
-    >>> ago(5), ago(125), ago(7300), ago(200000)
-    ('5s', '2m', '2h', '2d')
-    """
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)}{unit}"
-    return f"{int(seconds)}s"
 
 
 def took(seconds: float | None) -> str:

@@ -79,7 +79,7 @@ create table attempts (
 
 -- Every change of every job: when, what, by whom.
 create table history (
-  id integer primary key,
+  id integer primary key autoincrement,  -- never used twice: who follows the changes remembers how far it has read
   job integer not null,
   at_us integer not null,
   event text not null,
@@ -135,6 +135,10 @@ create table totals (
   duration_us integer not null default 0,
   waited_us integer not null default 0
 ) without rowid;
+
+-- What was answered to an add with an Idempotency-Key, for a day: a repeat is given the same answer.
+create table answers (key text primary key, at_us integer not null, digest blob not null, answer text not null) without rowid;
+create index answers_at on answers (at_us);
 
 -- Environments of submitters, once per distinct content. Workers remember them by id, so that no id comes twice.
 create table envs (id integer primary key autoincrement, digest blob not null unique, body blob not null);
