@@ -151,6 +151,10 @@ class BulkAdd:
             store.sums = self._sums
             for lane in self._lanes.values():
                 store.run("update lanes set adder = null where id = ?", (lane,))
+            self.opening()
+
+    def opening(self) -> None:
+        """What a subclass has to write in the transaction that opens the pile."""
 
     def _take_out(self) -> None:
         for lane in self._lanes.values():

@@ -87,8 +87,16 @@ class Retry(Record):
     name = "retry"
 
 
+class Edited(Record):
+    """Somebody wants a waiting job otherwise: the columns as they shall be, `due_us` only if its time is changed."""
+
+    columns: dict[str, Any]
+    note: str = ""
+    name = "edit"
+
+
 if TYPE_CHECKING:
-    Event: TypeAlias = Started | Finished | GivenBack | Interrupted | Cancel | Hold | Release | Retry
+    Event: TypeAlias = Started | Finished | GivenBack | Interrupted | Cancel | Hold | Release | Retry | Edited
     Rule: TypeAlias = Callable[[Job, Any, int], tuple[Job, str]]
 
 
@@ -196,6 +204,17 @@ def retry_now(job: Job, event: Retry, now: int) -> tuple[Job, str]:
     return enter(job, READY), "without waiting"
 
 
+def edit(job: Job, event: Edited, now: int) -> tuple[Job, str]:
+    """With another time it waits for that, or is ready."""
+    due = event.columns.get("due_us", job.due_us)
+    return enter(job.but(**event.columns), LATER if due is not None and due > now else READY, due_us=due), event.note
+
+
+def edit_kept(job: Job, event: Edited, now: int) -> tuple[Job, str]:
+    """What waits for somebody goes on to do so."""
+    return enter(job.but(**event.columns), job.stage, due_us=event.columns.get("due_us", job.due_us)), event.note
+
+
 def enter(job: Job, stage: Stage, **changes: Any) -> Job:
     """The job in another stage: whoever held it lets go, and no request to stop it outlives the run."""
     kept = job.worker if stage == RUNNING else None
@@ -208,13 +227,17 @@ def enter(job: Job, stage: Stage, **changes: Any) -> Job:
 RULES: dict[tuple[Stage, str], Rule] = {
     (READY, "cancel"): cancel_waiting,
     (READY, "hold"): hold,
+    (READY, "edit"): edit,
     (LATER, "cancel"): cancel_waiting,
     (LATER, "hold"): hold,
+    (LATER, "edit"): edit,
     (LATER, "retry"): retry_now,
     (HELD, "cancel"): cancel_waiting,
     (HELD, "release"): release,
+    (HELD, "edit"): edit_kept,
     (BLOCKED, "cancel"): cancel_waiting,
     (BLOCKED, "hold"): hold,
+    (BLOCKED, "edit"): edit_kept,
     (CLAIMED, "start"): start,
     (CLAIMED, "finish"): finish,
     (CLAIMED, "give back"): give_back,
@@ -248,12 +271,17 @@ LEADS_TO: dict[Rule, tuple[Stage, ...]] = {
     release: (READY, LATER),
     retry: (READY,),
     retry_now: (READY,),
+    edit: (READY, LATER),
+    edit_kept: (),
 }
 
 REFUSALS: dict[tuple[str, str], tuple[str, str]] = {
     ("cancel", "completed"): ("it is already completed", "there is nothing left to cancel"),
     ("cancel", "dead"): ("it is in the dead-letter queue and will not run", "'queuectl clean' removes it"),
     ("cancel", "cancelled"): ("it is already cancelled", "'queuectl retry' makes it run again"),
+    ("edit", "pending"): ("a worker is about to start it", "hold it first, or add another"),
+    ("edit", "failed"): ("a worker is about to start it", "hold it first, or add another"),
+    ("edit", "processing"): ("it is running", "'queuectl cancel' ends it"),
     ("hold", "processing"): ("it is running", "'queuectl cancel' ends it"),
     ("hold", "pending"): ("it is already held", "'queuectl release' lets it run"),
     ("hold", "failed"): ("it is already held", "'queuectl release' lets it run"),

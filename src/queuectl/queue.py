@@ -65,7 +65,7 @@ class Queue:
             job = new_job(spec, self.origin(spec, config), config, clock.now_us())
             job = job.but(number=self.number_for(spec.id), lane=self.store.lane_for(job))
             self.store.insert([job], self.actor)
-        self._ring_work()
+        self.ring_work()
         return job
 
     def add_many(self, jobs: Iterable[str | Sequence[str] | Work | Spec], **fields: Any) -> int:
@@ -79,7 +79,7 @@ class Queue:
             for job in jobs:
                 work = job if isinstance(job, Spec) else as_work(job)
                 adding.add(codec.spec(work, fields) if isinstance(work, (Call, Function)) else work)
-        self._ring_work()
+        self.ring_work()
         return adding.added
 
     def same_key(self, spec: Spec) -> Job | None:
@@ -192,6 +192,31 @@ class Queue:
 
         return self._change(query, Retry())
 
+    def edit(self, job_id: str | int, **fields: Any) -> Job:
+        """Change a job that waits: command, argv, priority, label, timeout, max_retries, run_at, delay, queue, limit_key.
+
+        Raises Conflict when it is about to start, runs or has ended.
+        """
+        from .editing import edited
+
+        job = self.get(job_id)
+        with self.store.transaction():
+            change = self.store.apply(job, edited(job, fields, clock.now_us()), clock.now_us(), self.actor)
+        self.ring_work()
+        bell.ring(self.place.run, bell.DONE)
+        return change.after if change else self.get(job_id)
+
+    def rerun(self, job_id: str | int) -> Job:
+        """Add the same again as a new job, to run now; whatever has become of the first."""
+        from .editing import copied
+
+        with self.store.transaction():
+            job = copied(self.get(job_id), self.place, clock.now_us())
+            job = job.but(number=self.number_for(None), lane=self.store.lane_for(job))
+            self.store.insert([job], self.actor)
+        self.ring_work()
+        return job
+
     def _change(self, query: Query | str | int, event: Event) -> list[Job]:
         """Apply one event to every job meant. A job named by its id must allow it; of a wider selection those that
         do not are passed over. Everything named is changed, or nothing."""
@@ -209,7 +234,7 @@ class Queue:
                         continue
                     if change:
                         changed.append(change.after)
-        self._ring_work()
+        self.ring_work()
         bell.ring(self.place.run, bell.DONE)
         return changed
 
@@ -264,7 +289,7 @@ class Queue:
 
         return bell.Listener(private_folder(self.place.run), name)
 
-    def _ring_work(self) -> None:
+    def ring_work(self) -> None:
         self.heard = bell.ring(self.place.run, bell.WORK)
 
     # ------------------------------------------------------------ life

@@ -16,6 +16,7 @@ from queuectl.lifecycle import (
     REFUSALS,
     RULES,
     Cancel,
+    Edited,
     Finished,
     GivenBack,
     Hold,
@@ -31,7 +32,7 @@ from queuectl.schedule import Backoff
 
 from .conftest import ENDED_US
 
-EVENTS = ("start", "finish", "give back", "interrupt", "cancel", "hold", "release", "retry")
+EVENTS = ("start", "finish", "give back", "interrupt", "cancel", "hold", "release", "retry", "edit")
 NOW = 2_000_000_000
 PAIRS = [(stage, event) for stage in STAGES for event in EVENTS]
 
@@ -50,6 +51,9 @@ def every_event(name: str) -> Iterator[object]:
             yield Started(5)
         case "give back":
             yield GivenBack("stopping")
+        case "edit":
+            for due in ({}, {"due_us": None}, {"due_us": NOW - 1}, {"due_us": NOW + 1}):
+                yield Edited({"priority": 7, **due}, "priority")
         case _:
             yield {"cancel": Cancel, "hold": Hold, "release": Release, "retry": Retry}[name]()
 

@@ -44,6 +44,11 @@ class Store:
         self.sums = Sums()
         self._lanes: dict[tuple[str, str], int] = {}
 
+    shared = False  # between machines: what is of one machine alone is looked at with care
+    busy_s_max = 20.0  # a worker whose store is busy for longer ends: it may be that worker's own doing
+    claim_type = Claim
+    lease_until_s = float("inf")  # until when, since boot, nobody takes this worker for dead
+
     # ------------------------------------------------------------ the engine's part
 
     def run(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -72,6 +77,18 @@ class Store:
 
     def wal_bytes(self) -> int:
         raise NotImplementedError  # an engine's
+
+    def settle_claims(self) -> None:
+        """Wait for the claims that have begun, because what may start is about to change; inside a transaction."""
+
+    def keep_lease(self, worker: int, lease_s: float) -> float | None:
+        """Let nobody take this worker for dead, when it is time to; inside a transaction. Returns until when since boot, in
+        seconds, that holds once the transaction is committed."""
+        return None
+
+    def notify(self, name: str) -> int | None:
+        """Ring a bell on other machines; returns how many workers there are, when it is known."""
+        return None
 
     def close(self) -> None:
         raise NotImplementedError  # an engine's
@@ -210,13 +227,15 @@ class Store:
         return dict(self.run(sql.VERSIONS.format(numbers=_numbers(jobs))))
 
     def _at_home(self, change: Change) -> Change:
-        """A job that gets ready again stands in its queue's everyday lane."""
-        after = change.after
-        if after.stage != READY or change.before.stage == READY:
+        """A job that gets ready again, or becomes of another kind, stands in its everyday lane."""
+        before, after = change.before, change.after
+        if after.stage != READY or (before.stage == READY and _place(before) == _place(after)):
             return change
         return change.but(after=after.but(lane=self.lane_for(after)))
 
     def _write(self, changes: list[Change], actor: str) -> None:
+        edits = [c for c in changes if c.event == "edit"]
+        self.run_many(sql.EDIT_JOB, [(*c.after.picked(sql.EDITABLE), c.before.number, c.before.version) for c in edits])
         rows = [(*c.after.picked(sql.MUTABLE), c.before.number, c.before.version) for c in changes]
         self.run_many(sql.UPDATE_JOB, rows)
         ends = [_attempt_row(c.before, c.outcome) for c in changes if c.outcome is not None]
@@ -242,9 +261,9 @@ class Store:
             self.sums.add(job.queue, job.state, job.stage, job.lane, -1)
 
     def forget_envs(self, envs: set[int]) -> None:
-        """Remove those of these environments that no job has any more: they may hold secrets."""
+        """Remove those of these environments that no job and no spool has any more: they may hold secrets."""
         for env in envs:
-            self.run("delete from envs where id = ? and not exists (select 1 from jobs where env = ?)", (env, env))
+            self.run(sql.FORGET_ENV, (env, env, env))
 
     # ------------------------------------------------------------ claiming
 
@@ -255,7 +274,7 @@ class Store:
         """
         self._promote_due(now)
         self.write_sums()  # what this transaction has made ready or ended counts for what it may claim
-        claim = Claim(self, worker, now)
+        claim = self.claim_type(self, worker, now)
         jobs = claim.take(claim.pick(free, ahead, serving), free)
         return Claimed(jobs, claim.opens_us)
 
@@ -337,6 +356,10 @@ def _attempt_row(job: Job, outcome: Outcome) -> tuple[Any, ...]:
     ended = (outcome.ended_us, outcome.exit_code, outcome.reason or None, outcome.cpu_s, outcome.memory_max)
     place = (job.number, job.run, job.worker, outcome.pid or None, outcome.started_us)
     return (*place, *ended, outcome.log_start, outcome.log_end)
+
+
+def _place(job: Job) -> tuple[str, str, str | None]:
+    return job.queue, job.needs, job.limit_key
 
 
 def _numbers(jobs: list[Job]) -> str:

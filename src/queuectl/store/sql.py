@@ -18,6 +18,9 @@ MUTABLE = (
     *("label", "due_us", "updated_us", "started_us", "finished_us", "exit_code", "reason", "worker", "stop"),
 )
 UPDATE_JOB = f"update jobs set {', '.join(f'{c} = ?' for c in MUTABLE)} where number = ? and version = ?"
+# What an edit may write besides, of a job that waits.
+EDITABLE = ("queue", "kind", "command", "work", "needs", "limit_key", "run_at_us")
+EDIT_JOB = f"update jobs set {', '.join(f'{c} = ?' for c in EDITABLE)} where number = ? and version = ?"
 
 VERSION = "select number, version from jobs where number = ?"
 VERSIONS = "select number, version from jobs where number in ({numbers})"
@@ -102,4 +105,8 @@ on conflict (queue) do update set succeeded = totals.succeeded + excluded.succee
   failed = totals.failed + excluded.failed, duration_us = totals.duration_us + excluded.duration_us,
   waited_us = totals.waited_us + excluded.waited_us"""
 
+TOTALS = "select queue, succeeded, failed, duration_us, waited_us from totals order by queue"
 RECENT_ENDS = "select ended_us, started_us, exit_code, reason from attempts where ended_us is not null order by id desc limit ?"
+FORGET_ENV = """
+delete from envs where id = ? and not exists (select 1 from jobs where env = ?)
+  and not exists (select 1 from spools where env = ?)"""

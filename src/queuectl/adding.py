@@ -1,0 +1,174 @@
+"""Adding on behalf of others: many single adds in one commit, arrays all or none, a repeat answered as the first time."""
+
+from __future__ import annotations
+
+from . import clock, codec, jsontext
+from .bulk import BulkAdd
+from .errors import Conflict, InvalidInput, QueueError
+from .model import Job, Shell, Spec
+from .newjob import new_job
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .config import Config
+    from .newjob import Origin
+    from .queue import Queue
+    from .store.base import Store
+
+REPEAT_US = 86_400_000_000  # a key is remembered for a day
+FORGET_AT_ONCE = 100
+
+
+class Repeat(Record):
+    """What tells a repeated request from another one: the caller's Idempotency-Key, and a digest of what was asked."""
+
+    key: str
+    digest: bytes
+
+
+class Wish(Record):
+    """One job that somebody asks for."""
+
+    spec: Spec
+    repeat: Repeat | None = None
+
+
+class Added(Record):
+    """An answer as it is given, now and when the request is repeated: JSON text, and the id when it is one job."""
+
+    text: str
+    id: str = ""
+
+
+def add_each(queue: Queue, wishes: list[Wish]) -> list[Added | QueueError]:
+    """Add each of these on its own, all in one transaction: for what one is refused, the others do not suffer.
+
+    Durable when it returns. Raises what keeps the store from taking any of them.
+    """
+    answers: list[Added | QueueError] = []
+    with queue.store.transaction():
+        config, plain = queue.settings.read(), _Plain(queue)
+        for wish in wishes:
+            try:
+                answers.append(_add_one(queue, wish, config, plain))
+            except (Conflict, InvalidInput) as refusal:
+                answers.append(refusal)
+    queue.ring_work()
+    return answers
+
+
+class _Plain:
+    """The origin of jobs that ask for none of their own, looked up once."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._known: Origin | None = None
+
+    def of(self, spec: Spec, config: Config) -> Origin:
+        if spec.env is not None or spec.cwd is not None:
+            return self._queue.origin(spec, config)
+        if self._known is None:
+            self._known = self._queue.origin(spec, config)
+        return self._known
+
+
+def _add_one(queue: Queue, wish: Wish, config: Config, plain: _Plain) -> Added:
+    store = queue.store
+    if wish.repeat and (earlier := answered(store, wish.repeat)):
+        return earlier
+    job = queue.same_key(wish.spec)
+    if job is None:
+        job = new_job(wish.spec, plain.of(wish.spec, config), config, clock.now_us())
+        job = job.but(number=queue.number_for(wish.spec.id), lane=store.lane_for(job))
+        store.insert([job], queue.actor)
+    answer = Added(jsontext.dumps(codec.job_object(job)), job.id)
+    if wish.repeat:
+        remember(store, wish.repeat, answer)
+    return answer
+
+
+# ---------------------------------------------------------------- arrays
+
+
+class _Array(BulkAdd):
+    """A pile that knows the id of each job in it, those that their key had added before too."""
+
+    def __init__(self, queue: Queue, repeat: Repeat | None) -> None:
+        super().__init__(queue, Spec(work=Shell("-")))
+        self._repeat = repeat
+        self.ids: list[str] = []
+
+    def _rows(self, waiting: list[Any]) -> list[Job]:
+        known: dict[tuple[str, str], str] = {}
+        fresh = self._not_added_yet(waiting)
+        jobs = self._numbered(fresh)
+        made = {id(spec): job for spec, job in zip(fresh, jobs, strict=True)}
+        for spec in waiting:
+            job = made.get(id(spec))
+            if job is not None and spec.key is not None:
+                known[spec.queue, spec.key] = job.id
+            self.ids.append(job.id if job is not None else known.get((spec.queue, spec.key)) or self._earlier(spec))
+        return jobs
+
+    def _earlier(self, spec: Spec) -> str:
+        job = self._queue.same_key(spec)
+        assert job is not None
+        return job.id
+
+    def answer(self) -> Added:
+        return Added(jsontext.dumps({"added": self.added, "ids": self.ids}))
+
+    def opening(self) -> None:
+        if self._repeat:
+            remember(self._queue.store, self._repeat, self.answer())
+
+
+def add_array(queue: Queue, specs: list[Spec], repeat: Repeat | None = None) -> Added:
+    """Add all of these or none; workers see them all at once, and are never kept waiting long.
+
+    `added` counts those that are new, `ids` names them all, in order.
+    """
+    if repeat:
+        with queue.store.transaction():
+            earlier = answered(queue.store, repeat)
+        if earlier:
+            return earlier
+    with _Array(queue, repeat) as adding:
+        for spec in specs:
+            adding.add(spec)
+    queue.ring_work()
+    return adding.answer()
+
+
+# ---------------------------------------------------------------- repeats
+
+
+def answered(store: Store, repeat: Repeat) -> Added | None:
+    """What this key was answered, if it was; in a transaction. Raises Conflict when it asked for something else."""
+    found = store.run("select digest, answer from answers where key = ? and at_us > ?", (repeat.key, clock.now_us() - REPEAT_US))
+    if not found:
+        return None
+    digest, answer = found[0]
+    if bytes(digest) != repeat.digest:
+        why = "it came with another request before"
+        raise Conflict("this Idempotency-Key is taken", why=why, hint="use another key for another job", field="Idempotency-Key")
+    job_id, _, text = answer.partition(" ")
+    return Added(text, job_id)
+
+
+def remember(store: Store, repeat: Repeat, answer: Added) -> None:
+    """In the transaction that adds, so that there is never one without the other."""
+    now = clock.now_us()
+    store.run(
+        "delete from answers where key in (select key from answers where at_us <= ? order by at_us limit ?)",
+        (now - REPEAT_US, FORGET_AT_ONCE),
+    )
+    taken = store.run(
+        "insert into answers (key, at_us, digest, answer) values (?, ?, ?, ?) on conflict (key) do nothing returning key",
+        (repeat.key, now, repeat.digest, f"{answer.id} {answer.text}"),
+    )
+    if not taken:
+        raise Conflict("this Idempotency-Key is being used", why="by a request of the same moment", hint="try again")

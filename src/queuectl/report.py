@@ -1,0 +1,161 @@
+"""A queue seen as a whole: how many jobs are where, who works, what is dead and why, what comes next, how it went.
+
+Nothing here counts jobs: sums are kept with each write, and what is read row by row is bounded.
+"""
+
+from __future__ import annotations
+
+from . import codec, trouble
+from .model import STATES
+from .store import stats
+from .workers import living
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .queue import Queue
+
+DEAD_LOOKED_AT = 10_000  # dead jobs, the newest, that are grouped
+RUNS_LOOKED_AT = 50_000  # runs, the newest, that a series is made of
+SPANS = {"hour": (3600, 60), "day": (86400, 900), "week": (604800, 7200)}  # seconds, and of one step
+
+
+def status(queue: Queue) -> dict[str, Any]:
+    """Counts of all states, and the slots of living workers. O(1)."""
+    workers = living(queue.store)
+    paused = [name for (name,) in queue.store.run("select name from queues where paused order by name")]
+    return {
+        **stats.by_state(queue.store),
+        "active_workers": sum(row.slots for row in workers),
+        "worker_processes": len(workers),
+        "paused": paused,
+        "warnings": trouble.warnings(queue.place, queue.settings.read().min_free),
+        "store": queue.place.database,
+    }
+
+
+def overview(queue: Queue) -> dict[str, Any]:
+    """What a page shows at the top: `status`, and what else is worth a glance."""
+    from . import __version__
+
+    found = status(queue)
+    waiting = _oldest_waiting(queue)
+    [(store_id,)] = queue.store.run("select value from meta where key = 'store_id'")
+    return {
+        **found,
+        "warnings": [*found["warnings"], *_worries(found)],
+        "queues": stats.by_queue(queue.store),
+        "slots_busy": found["processing"],
+        "slots": found["active_workers"],
+        "oldest_waiting_at": codec.iso(min(waiting.values(), default=None)),
+        "next_due_at": codec.iso(queue.store.next_due()),
+        "store_id": store_id,
+        "version": __version__,
+    }
+
+
+def _worries(found: dict[str, Any]) -> list[str]:
+    worries = []
+    if not found["worker_processes"] and found["pending"] + found["failed"]:
+        worries.append("no worker is running")
+    if found["dead"]:
+        worries.append(f"{found['dead']} job{'' if found['dead'] == 1 else 's'} in the dead-letter queue")
+    return worries + [f"queue {name} is paused" for name in found["paused"]]
+
+
+def _oldest_waiting(queue: Queue) -> dict[str, int]:
+    """queue → when the job was added that starts next in it, for each queue with ready jobs; O(lanes)."""
+    found: dict[str, int] = {}
+    head = "select created_us from jobs where lane = ? and stage = 'ready' order by priority desc, number limit 1"
+    for lane, name in queue.store.run("select id, queue from lanes where ready > 0 and adder is null limit 1000"):
+        for (created,) in queue.store.run(head, (lane,)):
+            found[name] = min(created, found.get(name, created))
+    return found
+
+
+def queues(queue: Queue, now_us: int) -> list[dict[str, Any]]:
+    """Each queue with its switches, its limits and how many jobs of it are in each state."""
+    from . import limits
+    from .schedule import rate_text
+
+    counts, waiting = stats.by_queue(queue.store), _oldest_waiting(queue)
+    return [
+        {
+            "queue": row.name,
+            "paused": row.paused,
+            "parallel": row.parallel,
+            "rate": rate_text(row.interval_us),
+            **counts.get(row.name, {str(state): 0 for state in STATES}),
+            "oldest_waiting_seconds": round((now_us - waiting[row.name]) / 1e6, 3) if row.name in waiting else None,
+        }
+        for row in limits.of_queues(queue)
+    ]
+
+
+def workers(queue: Queue) -> list[dict[str, Any]]:
+    """Who runs, since when, on what."""
+    found = []
+    for row in living(queue.store):
+        jobs = queue.store.jobs_of_worker(row.id)
+        running = [{"id": j.id, "command": j.command[:500], "since": codec.iso(j.started_us)} for j in jobs if j.stage == "running"]
+        found.append({**codec.worker_object(row, []), "running": running})
+    return found
+
+
+def dead(queue: Queue) -> dict[str, Any]:
+    """The dead-letter queue by reason: the newest ten thousand dead jobs, in groups that died alike."""
+    rows = queue.store.run(
+        "select reason, exit_code, count(*), max(number) from "
+        "(select reason, exit_code, number from jobs where state = 'dead' order by number desc limit ?) newest "
+        "group by reason, exit_code order by count(*) desc, max(number) desc limit 100",
+        (DEAD_LOOKED_AT,),
+    )
+    return {"groups": [_group(queue, *row) for row in rows], "total": stats.by_state(queue.store)["dead"]}
+
+
+def _group(queue: Queue, reason: str | None, exit_code: int | None, count: int, newest: int) -> dict[str, Any]:
+    job = queue.store.job(newest)
+    alike = queue.store.run(
+        "select id, reason, exit_code from (select id, reason, exit_code, number from jobs where state = 'dead' "
+        "order by number desc limit ?) newest where number <= ? order by number desc",
+        (DEAD_LOOKED_AT, newest),
+    )
+    ids = [row[0] for row in alike if (row[1], row[2]) == (reason, exit_code)][:5]
+    shown = None if job is None else codec.job_object(job)
+    return {"reason": reason, "exit_code": exit_code, "count": count, "newest": shown, "ids": ids}
+
+
+def schedule(queue: Queue, limit: int) -> list[dict[str, Any]]:
+    """What is due next."""
+    from .model import Job
+    from .store import sql
+
+    statement = f"select {sql.JOB} from jobs where stage = 'later' order by due_us limit ?"
+    return [codec.job_object(Job(*row)) for row in queue.store.run(statement, (limit,))]
+
+
+def series(queue: Queue, span: str, now_us: int) -> dict[str, Any]:
+    """Throughput over time: runs that succeeded and that failed in each step, from the newest fifty thousand runs."""
+    length_s, step_s = SPANS[span]
+    step = step_s * 1_000_000
+    first = (now_us // step - length_s // step_s + 1) * step
+    rows = queue.store.run(
+        "select ended_us, started_us, exit_code, reason from attempts where ended_us is not null order by id desc limit ?",
+        (RUNS_LOOKED_AT,),
+    )
+    sums = {at: [0, 0] for at in range(first, now_us + 1, step)}
+    durations = []
+    for ended, started, exit_code, reason in rows:
+        place = sums.get(ended // step * step)
+        if place is not None:
+            place[0 if exit_code == 0 and not reason else 1] += 1
+            durations.append((ended - started) / 1e6)
+    durations.sort()
+    whole = len(rows) < RUNS_LOOKED_AT or rows[-1][0] < first
+    return {
+        "step_s": step_s,
+        "points": [{"at": codec.iso(at), "completed": good, "failed": bad} for at, (good, bad) in sums.items()],
+        "duration_percentiles": {f"p{p}": stats.percentile(durations, p) for p in (50, 90, 99)},
+        "covers_from": codec.iso(first if whole else rows[-1][0]),
+    }
