@@ -207,7 +207,8 @@ def retry_now(job: Job, event: Retry, now: int) -> tuple[Job, str]:
 def edit(job: Job, event: Edited, now: int) -> tuple[Job, str]:
     """With another time it waits for that, or is ready."""
     due = event.columns.get("due_us", job.due_us)
-    return enter(job.but(**event.columns), LATER if due is not None and due > now else READY, due_us=due), event.note
+    edited = job.but(**event.columns)
+    return (enter(edited, LATER, due_us=due) if due is not None and due > now else enter(edited, READY)), event.note
 
 
 def edit_kept(job: Job, event: Edited, now: int) -> tuple[Job, str]:
