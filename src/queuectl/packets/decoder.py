@@ -12,6 +12,10 @@ import os
 from queuectl.packets.children import kill_group, start, wait, wait_within
 from queuectl.packets.environment import Surroundings, inherited
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from queuectl.packets.environment import Environment
+
 _LINGER_S = 10
 
 
@@ -20,9 +24,9 @@ class Decoder:
 
     __slots__ = ("_pid", "_status", "output")
 
-    def __init__(self, command: bytes, job: int) -> None:
-        env = Surroundings(inherited()).with_added([])
-        shell = os.environb.get(b"SHELL", b"/bin/sh")
+    def __init__(self, command: bytes, job: int, env: Environment | None = None, shell: bytes = b"") -> None:
+        env = env or Surroundings(inherited()).with_added([])
+        shell = shell or os.environb.get(b"SHELL", b"/bin/sh")
         self.output, writer = os.pipe()
         self._status: int | None = None
         try:

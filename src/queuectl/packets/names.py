@@ -21,3 +21,8 @@ def job_name() -> bytes:
 
 def is_job_name(name: bytes) -> bool:
     return name.startswith(b"fspl-") and name.endswith(b".fspl")
+
+
+def done_name(store: str, job: int) -> bytes:
+    """What a packet is called when the job that a store made of it has succeeded; the name counts as no job."""
+    return f"tmp-done-{store}-{job}.tmp".encode()

@@ -46,28 +46,40 @@ class Sequence:
 
     def read(self) -> int:
         """The next number; a missing file is created and says 1."""
-        try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        found = peek(self.path)
+        if found is None:
             self.write(1)
             return 1
-        try:
-            return parse_number(_first_line(fd))
-        finally:
-            os.close(fd)
+        return found
 
     def write(self, following: int, *, sync_rename: bool = False) -> None:
-        """Replace the number: on disk before the rename, and with `sync_rename` the rename as well."""
-        temporary = self.path + b".temp"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        try:
-            write_all(fd, b"%d\n" % following)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, self.path)
-        if sync_rename:
-            sync_directory(os.path.dirname(self.path))
+        replace(self.path, following, sync_rename=sync_rename)
+
+
+def peek(path: bytes) -> int | None:
+    """The number in a sequence file, whoever holds its lock; None where there is no file. Raises FsplError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return parse_number(_first_line(fd))
+    finally:
+        os.close(fd)
+
+
+def replace(path: bytes, following: int, *, sync_rename: bool = False) -> None:
+    """Replace the number, with the lock held: on disk before the rename, and with `sync_rename` the rename as well."""
+    temporary = path + b".temp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        write_all(fd, b"%d\n" % following)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(temporary, path)
+    if sync_rename:
+        sync_directory(os.path.dirname(path))
 
 
 def after(current: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 from .. import jsontext
 from ..model import Job
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 COOKIE = b"QUEUECTL_RUN"  # in every job's environment: "store:job:run", to find what left its session
 SHELL = "/bin/sh"
+# A packet's job is a process of ours, for which the job's variables are another's: nothing of them says where Python looks.
+PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+DELIVER = f"import sys; sys.path.insert(0, {PACKAGES!r}); from queuectl.run.delivery import main; main(sys.argv[1])".encode()
 NOT_EXECUTABLE, NOT_FOUND, CANNOT_START = 126, 127, 125
 
 # What a shell reads as more than a plain word, and the words it runs itself (or might) instead of a program. Shell text
@@ -69,6 +73,8 @@ def argv_for(job: Job) -> tuple[bytes, ...]:
     """
     if job.kind == "argv":
         return tuple([os.fsencode(word) for word in jsontext.loads(job.work or "[]")])
+    if job.kind == "packet":
+        return (os.fsencode(sys.executable), b"-I", b"-S", b"-c", DELIVER, os.fsencode(job.work or "{}"))
     text = job.command
     words = text.split(" ")
     if SPECIAL.isdisjoint(text) and words[0] not in BUILTINS and all(words):

@@ -1,0 +1,283 @@
+"""Attached spools: folders of packets whose packets become jobs of a queue, one after the other, in the order of their numbers.
+
+A spool is a row that says where the folder is and what is done with its packets; `run.spools` watches the folder. What
+is next stands in the folder alone, in `nextseq`, so that Filespooler itself can go on with it at any time.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import bell, clock, codec, envs, jsontext
+from .errors import Conflict, InvalidInput, NotAllowed, NotFound, StorageError, TryAgainLater
+from .model import ENDED, Argv, Options, Spec
+from .newjob import Origin, new_job
+from .packets import sequence
+from .packets.faults import FsplError
+from .packets.rejecting import set_aside
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from .model import Job
+    from .queue import Queue
+    from .store.base import Store
+
+BELL = "spools"  # wakes who watches the folders
+ON_ERROR = ("stop", "delete", "leave")  # what a packet leads to whose job has failed for good; Filespooler's `retry` is `stop`
+PASSED_BY = 69  # exit status of a run that finds its packet's number passed by another program
+
+
+class Terms(Record):
+    """What is done with the packets of a spool."""
+
+    command: tuple[str, ...]
+    queue: str = "default"
+    decoder: str | None = None  # shell command: stored file in, packet out
+    verify: str | None = None  # shell command: ends with 0 for a stored file that may be trusted
+    allow_job_params: bool = False
+    on_error: str = "stop"
+    max_retries: int | None = None
+    timeout_s: float | None = None
+    priority: int = 0
+    cwd: str = "/"
+    umask: int = 0o077
+
+
+class Spool(Record):
+    """A row of table `spools`."""
+
+    name: str
+    folder: str
+    terms: Terms
+    env: int
+    number: int | None
+    file: bytes
+    job: int | None
+    detaching: bool
+    note: str | None
+
+    @property
+    def path(self) -> bytes:
+        return os.fsencode(self.folder)
+
+
+COLUMNS = ", ".join(Spool.fields)
+ADD = "insert into spools (name, folder, terms, env) values (?, ?, ?, ?)"
+TAKE = "update spools set number = ?, file = ?, job = ?, note = null where name = ?"
+SETTLE = "update spools set number = null, file = null, job = null where name = ?"
+
+
+def all_of(store: Store) -> list[Spool]:
+    return [_spool(row) for row in store.run(f"select {COLUMNS} from spools order by name")]
+
+
+def named(store: Store, name: str) -> Spool:
+    """The spool of this name. Raises NotFound."""
+    found = store.run(f"select {COLUMNS} from spools where name = ?", (name,))
+    if not found:
+        raise NotFound(f"there is no spool {name!r}", hint="'queuectl spool list' shows what there is")
+    return _spool(found[0])
+
+
+def _spool(row: tuple[Any, ...]) -> Spool:
+    name, folder, terms, env, number, file, job, detaching, note = row
+    given: dict[str, Any] = jsontext.loads(terms)
+    taken = os.fsencode(jsontext.loads(file)) if file is not None else b""
+    known = Terms(**given | {"command": tuple(given["command"])})
+    return Spool(name, folder, known, env, None if number is None else int(number), taken, job, bool(detaching), note)
+
+
+# ---------------------------------------------------------------- attaching and detaching
+
+
+def attach(queue: Queue, name: str, folder: str, terms: Terms, environ: Mapping[bytes, bytes]) -> Spool:
+    """Attach a folder: from now on its packets are run. Raises InvalidInput, Conflict."""
+    name = codec.queue_name(name, "name")
+    folder = _checked_folder(folder)
+    config = queue.settings.read()
+    body = envs.packed(envs.captured(environ, config.capture_env))
+    text = jsontext.dumps({field: getattr(terms, field) for field in Terms.fields})
+    with queue.store.transaction():
+        for spool in all_of(queue.store):
+            if spool.name == name or spool.folder == folder:
+                hint = f"'queuectl spool detach {spool.name}' lets go of it"
+                raise Conflict(f"spool {spool.name} is attached to {spool.folder}", hint=hint)
+        queue.store.run(ADD, (name, folder, text, queue.store.env_id(envs.digest(body), body)))
+    wake(queue)
+    return named(queue.store, name)
+
+
+def _checked_folder(folder: str) -> str:
+    folder = os.path.realpath(folder)
+    hint = f"'fspl queue-init -q {folder}' makes one"
+    if not os.path.isdir(os.path.join(folder, "jobs")):
+        raise InvalidInput(f"{folder} is no queue of packets", why="it has no folder 'jobs'", hint=hint)
+    if not os.path.exists(os.path.join(folder, "nextseq.lock")):
+        raise InvalidInput(f"{folder} can only be added to", why="it has no file nextseq.lock", hint=hint)
+    if not os.access(folder, os.W_OK) or not os.access(os.path.join(folder, "jobs"), os.W_OK):
+        raise NotAllowed(f"{folder} cannot be worked on", why="you may not write to it", hint="check its owner and mode")
+    next_number(os.fsencode(folder))
+    return folder
+
+
+def wake(queue: Queue) -> None:
+    """Tell whoever watches the folders; if nobody does, the workers, whose keeper starts the watch."""
+    if not bell.ring(queue.place.run, BELL):
+        bell.ring(queue.place.run, bell.WORK)
+
+
+def detach(queue: Queue, name: str) -> bool:
+    """Take no more packets of it. False: the packet that is on its way comes to its end first."""
+    with queue.store.transaction():
+        spool = named(queue.store, name)
+        job = queue.store.job(spool.job) if spool.job is not None else None
+        gone = job is None or job.stage in ENDED
+        if gone:
+            let_go(queue.store, spool)
+        else:
+            queue.store.run("update spools set detaching = 1 where name = ?", (name,))
+    wake(queue)
+    return gone
+
+
+def let_go(store: Store, spool: Spool) -> None:
+    """Forget the spool, with the environment that nobody else needs; inside a transaction."""
+    store.run("delete from spools where name = ?", (spool.name,))
+    store.forget_envs({spool.env})
+
+
+# ---------------------------------------------------------------- packets
+
+
+def next_number(folder: bytes) -> int:
+    """The number of the packet that comes next. Raises StorageError."""
+    try:
+        found = sequence.peek(folder + b"/nextseq")
+    except (FsplError, OSError) as fault:
+        path = os.fsdecode(folder) + "/nextseq"
+        raise StorageError(f"{path} cannot be read", why=str(fault), hint="'fspl queue-set-next' sets it") from None
+    return 1 if found is None else found
+
+
+def take(queue: Queue, spool: Spool, number: int, file: bytes) -> Job | None:
+    """Make the packet a job, and write that down with it; None when the spool has changed meanwhile.
+
+    From here on the packet is this job's, whoever dies: it is not taken again.
+    """
+    store = queue.store
+    with store.transaction():
+        found = store.run(f"select {COLUMNS} from spools where name = ?", (spool.name,))
+        if not found or _spool(found[0]).but(note=spool.note) != spool or spool.detaching:
+            return None
+        job = _job(queue, spool, number, file)
+        store.insert([job], f"spool {spool.name}")
+        store.run(TAKE, (str(number), jsontext.dumps(os.fsdecode(file)), job.number, spool.name))
+    bell.ring(queue.place.run, bell.WORK)
+    return job
+
+
+def _job(queue: Queue, spool: Spool, number: int, file: bytes) -> Job:
+    """The row of the packet's job; inside a transaction."""
+    terms, name = spool.terms, f"{spool.name}-{number}"
+    free = len(name) <= codec.ID_LENGTH_MAX and queue.store.job_by_id(name) is None
+    spec = Spec(
+        work=Argv(terms.command),
+        id=name if free else None,
+        queue=terms.queue,
+        priority=terms.priority,
+        max_retries=terms.max_retries,
+        timeout_s=terms.timeout_s,
+        label=spool.name,
+        # Whatever the packet started ends with its run: the next one must not meet it.
+        options=Options(leftovers="kill", no_retry=(PASSED_BY,)),
+    )
+    job = new_job(spec, Origin(terms.cwd, terms.umask, spool.env), queue.settings.read(), clock.now_us())
+    job = job.but(kind="packet", work=delivery(spool, number, file))
+    return job.but(number=queue.number_for(spec.id), lane=queue.store.lane_for(job))
+
+
+def delivery(spool: Spool, number: int, file: bytes) -> str:
+    """What the packet's own process is told (`run.delivery`), as JSON."""
+    terms = spool.terms
+    return jsontext.dumps(
+        {
+            "folder": spool.folder,
+            "file": os.fsdecode(file),
+            "number": number,
+            "command": list(terms.command),
+            "decoder": terms.decoder,
+            "verify": terms.verify,
+            "allow_job_params": terms.allow_job_params,
+        }
+    )
+
+
+# ---------------------------------------------------------------- after a failure
+
+
+def retry(queue: Queue, name: str) -> Job:
+    """Run the packet again at which the spool has stopped. Raises Conflict when it has not stopped."""
+    spool = named(queue.store, name)
+    job = _stopped_at(queue, spool)
+    if job is None:
+        raise Conflict(f"spool {name} has not stopped", why=waits_for(queue, spool)[0])
+    return queue.retry(job.number if job.name is None else job.name)[0]
+
+
+def skip(queue: Queue, name: str, number: int | None = None) -> int:
+    """Go on after the packet at which the spool has stopped, or for which it waits in vain; returns its number.
+
+    Its file, where there is one, goes to `rejected`. Raises Conflict when it is running or waits for its run, or when
+    another number than the one that was named is next.
+    """
+    spool = named(queue.store, name)
+    stopped = _stopped_at(queue, spool)
+    if spool.job is not None and stopped is None:
+        raise Conflict(f"packet {spool.number} cannot be skipped", why=f"job {_id_of(queue, spool.job)} is not over")
+    try:
+        with sequence.of_queue(spool.path) as locked:
+            found = locked.read()
+            if number not in (None, found):
+                raise Conflict(
+                    f"packet {number} cannot be skipped", why=f"packet {found} is next", hint=f"'spool skip {name} {found}'"
+                )
+            locked.write(sequence.after(found), sync_rename=True)
+            if stopped is not None and spool.number == found:
+                set_aside(spool.path, spool.file, f"skipped by {queue.actor}; its job was {stopped.id}")
+    except BlockingIOError:
+        raise TryAgainLater(f"{spool.folder} is locked", why="a packet is being run", hint="try again") from None
+    except FsplError as fault:
+        raise StorageError(f"{spool.folder} cannot be worked on", why=str(fault)) from None
+    wake(queue)
+    return found
+
+
+def _stopped_at(queue: Queue, spool: Spool) -> Job | None:
+    """The job of the packet at which the spool has stopped."""
+    job = queue.store.job(spool.job) if spool.job is not None else None
+    return job if job is not None and job.stage in ("dead", "cancelled") and next_number(spool.path) == spool.number else None
+
+
+def _id_of(queue: Queue, number: int) -> str:
+    job = queue.store.job(number)
+    return job.id if job is not None else str(number)
+
+
+def waits_for(queue: Queue, spool: Spool) -> list[str]:
+    """What the spool is at, a sentence each."""
+    number = next_number(spool.path)
+    job = queue.store.job(spool.job) if spool.job is not None else None
+    said = [f"its trouble: {spool.note}"] if spool.note and job is not None and job.stage not in ENDED else []
+    if job is not None and job.stage not in ENDED:
+        return [f"packet {spool.number} is job {job.id}, which is {job.state}", *said]
+    if job is not None and job.stage != "completed" and number == spool.number:
+        verb = "was cancelled" if job.stage == "cancelled" else "has failed"
+        return [
+            f"it has stopped at packet {number}: job {job.id} {verb}",
+            f"'queuectl spool retry {spool.name}' runs it again, 'queuectl spool skip {spool.name}' goes on with the next",
+        ]
+    return [f"it waits for packet {number}" + (f": {spool.note}" if spool.note else "")]
