@@ -68,6 +68,7 @@ class Spool(Record):
 COLUMNS = ", ".join(Spool.fields)
 ADD = "insert into spools (name, folder, terms, env) values (?, ?, ?, ?)"
 TAKE = "update spools set number = ?, file = ?, job = ?, note = null where name = ?"
+NOTE = "update spools set note = ? where name = ?"
 SETTLE = "update spools set number = null, file = null, job = null where name = ?"
 
 
@@ -96,7 +97,7 @@ def _spool(row: tuple[Any, ...]) -> Spool:
 
 def attach(queue: Queue, name: str, folder: str, terms: Terms, environ: Mapping[bytes, bytes]) -> Spool:
     """Attach a folder: from now on its packets are run. Raises InvalidInput, Conflict."""
-    name = codec.queue_name(name, "name")
+    name = codec.queue_name(name)
     folder = _checked_folder(folder)
     config = queue.settings.read()
     body = envs.packed(envs.captured(environ, config.capture_env))
@@ -126,15 +127,15 @@ def _checked_folder(folder: str) -> str:
 
 def wake(queue: Queue) -> None:
     """Tell whoever watches the folders; if nobody does, the workers, whose keeper starts the watch."""
-    if not bell.ring(queue.place.run, BELL):
-        bell.ring(queue.place.run, bell.WORK)
+    if not queue.ring(BELL):
+        queue.ring(bell.WORK)
 
 
 def detach(queue: Queue, name: str) -> bool:
     """Take no more packets of it. False: the packet that is on its way comes to its end first."""
     with queue.store.transaction():
         spool = named(queue.store, name)
-        job = queue.store.job(spool.job) if spool.job is not None else None
+        job = _job_of(queue, spool)
         gone = job is None or job.stage in ENDED
         if gone:
             let_go(queue.store, spool)
@@ -176,7 +177,7 @@ def take(queue: Queue, spool: Spool, number: int, file: bytes) -> Job | None:
         job = _job(queue, spool, number, file)
         store.insert([job], f"spool {spool.name}")
         store.run(TAKE, (str(number), jsontext.dumps(os.fsdecode(file)), job.number, spool.name))
-    bell.ring(queue.place.run, bell.WORK)
+    queue.ring(bell.WORK)
     return job
 
 
@@ -219,13 +220,18 @@ def delivery(spool: Spool, number: int, file: bytes) -> str:
 # ---------------------------------------------------------------- after a failure
 
 
-def retry(queue: Queue, name: str) -> Job:
+def retry(queue: Queue, name: str) -> Spool:
     """Run the packet again at which the spool has stopped. Raises Conflict when it has not stopped."""
     spool = named(queue.store, name)
-    job = _stopped_at(queue, spool)
-    if job is None:
-        raise Conflict(f"spool {name} has not stopped", why=waits_for(queue, spool)[0])
-    return queue.retry(job.number if job.name is None else job.name)[0]
+    if not is_stopped(queue, spool):
+        raise Conflict(f"spool {name} has not stopped", why=waits_for(queue, spool)[0], hint="there is nothing to run again")
+    job = _job_of(queue, spool)
+    if job is None:  # somebody has removed it from the store by other means; the packet becomes another
+        queue.store.run(SETTLE, (name,))
+    else:
+        queue.retry(job.id)
+    wake(queue)
+    return spool
 
 
 def skip(queue: Queue, name: str, number: int | None = None) -> int:
@@ -235,19 +241,18 @@ def skip(queue: Queue, name: str, number: int | None = None) -> int:
     another number than the one that was named is next.
     """
     spool = named(queue.store, name)
-    stopped = _stopped_at(queue, spool)
-    if spool.job is not None and stopped is None:
-        raise Conflict(f"packet {spool.number} cannot be skipped", why=f"job {_id_of(queue, spool.job)} is not over")
+    stopped = is_stopped(queue, spool)
+    if spool.job is not None and not stopped:
+        hint = "'queuectl cancel' ends it"
+        raise Conflict(f"packet {spool.number} cannot be skipped", why=waits_for(queue, spool)[0], hint=hint)
     try:
         with sequence.of_queue(spool.path) as locked:
             found = locked.read()
             if number not in (None, found):
-                raise Conflict(
-                    f"packet {number} cannot be skipped", why=f"packet {found} is next", hint=f"'spool skip {name} {found}'"
-                )
+                raise Conflict(f"packet {number} cannot be skipped", why=f"packet {found} is next", hint="name that one, or none")
             locked.write(sequence.after(found), sync_rename=True)
-            if stopped is not None and spool.number == found:
-                set_aside(spool.path, spool.file, f"skipped by {queue.actor}; its job was {stopped.id}")
+            if stopped and os.path.lexists(spool.path + b"/jobs/" + spool.file):
+                set_aside(spool.path, spool.file, f"packet {found} was skipped by {queue.actor}")
     except BlockingIOError:
         raise TryAgainLater(f"{spool.folder} is locked", why="a packet is being run", hint="try again") from None
     except FsplError as fault:
@@ -256,28 +261,41 @@ def skip(queue: Queue, name: str, number: int | None = None) -> int:
     return found
 
 
-def _stopped_at(queue: Queue, spool: Spool) -> Job | None:
-    """The job of the packet at which the spool has stopped."""
-    job = queue.store.job(spool.job) if spool.job is not None else None
-    return job if job is not None and job.stage in ("dead", "cancelled") and next_number(spool.path) == spool.number else None
+def is_stopped(queue: Queue, spool: Spool) -> bool:
+    """Whether a packet has failed for good, was cancelled, or nobody knows, and it is still its turn."""
+    job = _job_of(queue, spool)
+    over = spool.job is not None and (job is None or job.stage in ("dead", "cancelled"))
+    return over and next_number(spool.path) == spool.number
 
 
-def _id_of(queue: Queue, number: int) -> str:
-    job = queue.store.job(number)
-    return job.id if job is not None else str(number)
+def _job_of(queue: Queue, spool: Spool) -> Job | None:
+    return queue.store.job(spool.job) if spool.job is not None else None
 
 
 def waits_for(queue: Queue, spool: Spool) -> list[str]:
     """What the spool is at, a sentence each."""
-    number = next_number(spool.path)
-    job = queue.store.job(spool.job) if spool.job is not None else None
-    said = [f"its trouble: {spool.note}"] if spool.note and job is not None and job.stage not in ENDED else []
+    job = _job_of(queue, spool)
+    trouble = [spool.note] if spool.note else []
     if job is not None and job.stage not in ENDED:
-        return [f"packet {spool.number} is job {job.id}, which is {job.state}", *said]
-    if job is not None and job.stage != "completed" and number == spool.number:
-        verb = "was cancelled" if job.stage == "cancelled" else "has failed"
+        return [f"packet {spool.number} is job {job.id}, which is {job.state}", *trouble]
+    if is_stopped(queue, spool):
+        ended = "was cancelled" if job and job.stage == "cancelled" else "has failed for good" if job else "was removed"
         return [
-            f"it has stopped at packet {number}: job {job.id} {verb}",
-            f"'queuectl spool retry {spool.name}' runs it again, 'queuectl spool skip {spool.name}' goes on with the next",
+            f"it has stopped at packet {spool.number}: job {job.id if job else spool.job} {ended}",
+            f"'queuectl spool retry {spool.name}' runs it again, 'queuectl spool skip {spool.name}' goes on without it",
         ]
-    return [f"it waits for packet {number}" + (f": {spool.note}" if spool.note else "")]
+    return [f"it waits for packet {next_number(spool.path)}", *trouble]
+
+
+def explain(queue: Queue, word: str) -> list[str]:
+    """What a spool is at, or why one of its packets (NAME-NUMBER) is no job yet; nothing when it is no spool's word."""
+    for spool in all_of(queue.store):
+        if word == spool.name:
+            return waits_for(queue, spool)
+        digits = word.removeprefix(f"{spool.name}-")
+        if digits != word and digits.isdecimal() and digits.isascii():
+            number, following = int(digits), next_number(spool.path)
+            if number < following:
+                return [f"packet {number} of spool {spool.name} is past: packet {following} is next"]
+            return [f"packet {number} of spool {spool.name} is no job yet", *waits_for(queue, spool)]
+    return []

@@ -12,7 +12,7 @@ _NONBLOCK, _CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 _EVENT = Struct("iIII")
 _READ_BYTES = 1 << 16
 
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Inotify:
@@ -20,16 +20,16 @@ class Inotify:
 
     def __init__(self) -> None:
         try:
-            self.fd = _checked(_libc.inotify_init1(_NONBLOCK | _CLOEXEC))
+            self.fd = _checked(libc.inotify_init1(_NONBLOCK | _CLOEXEC))
         except AttributeError:
             raise OSError(0, "this system has no inotify") from None
 
     def watch(self, path: bytes, mask: int) -> int:
         """The number under which events of this folder come. Raises OSError, also when there are too many."""
-        return _checked(_libc.inotify_add_watch(self.fd, path, mask))
+        return _checked(libc.inotify_add_watch(self.fd, path, mask))
 
     def forget(self, watch: int) -> None:
-        _libc.inotify_rm_watch(self.fd, watch)
+        libc.inotify_rm_watch(self.fd, watch)
 
     def news(self) -> list[tuple[int, int, bytes]]:
         """(watch, mask, name in the folder) of what has happened so far."""

@@ -21,7 +21,7 @@ from time import monotonic, sleep, time_ns
 
 from ..clock import boot_ticks, process_start
 from .ends import End, EndsBook, path_of
-from .parts import Parts, kept_sockets
+from .parts import ON_DEMAND, Parts, kept_sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Keeper:
         become_subreaper()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self.forward)
+        for number in ON_DEMAND:
+            signal.signal(number, self.want)
         for _ in range(int(self.arguments[4])):
             self.start_worker()
         self.parts.start()
@@ -87,6 +89,11 @@ class Keeper:
         for worker in self.workers:
             os.kill(worker, signal.SIGTERM)  # not reaped yet, so the number is still its own
 
+    def want(self, number: int, frame: FrameType | None) -> None:
+        if not (self.stopping or self.renewing):
+            queues, flags = self.arguments[2:4]
+            self.parts.want(ON_DEMAND[signal.Signals(number)], f"queues={queues};flags={flags};idle=60")
+
     def watch(self) -> None:
         """Wait for children until none is left, or no worker and none of its jobs: a process that a job has left
         behind holds nobody up."""
@@ -107,8 +114,8 @@ class Keeper:
 
     def goes_on(self) -> bool:
         """Whether there is something left to wait for; parts end after the workers have."""
-        if (self.over or self.renewing) and not self.workers:
-            self.parts.end(signal.SIGTERM if self.over else signal.SIGHUP, faces=True)
+        if (self.over or self.renewing or not self.parts.asked) and not self.workers:
+            self.parts.end(signal.SIGHUP if self.renewing and not self.over else signal.SIGTERM, faces=True)
             if self.renewing and not self.over and not self.parts.running:
                 renew(self.arguments)
         return bool(self.workers or self.parts or self.jobs_left)
@@ -144,10 +151,10 @@ class Keeper:
         self.note(found)
         os.waitpid(found.si_pid, 0)
         code = exit_code(found)
-        if code == 0 or self.over or self.renewing:
+        if code == 0 or self.over or self.renewing or not (self.workers or self.parts.asked):
             return
         self.proven = self.proven or good
-        if code in HOPELESS and not self.proven:
+        if code in HOPELESS and not self.proven and part in self.parts.asked:
             self.code = code
             self.forward(signal.SIGTERM, None)
             return

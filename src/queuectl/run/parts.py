@@ -4,6 +4,9 @@ A part is asked for as `name=text`; the text is its own affair. It is run as `py
 a worker, told who its keeper is: when that dies, the part ends, and the worker that takes the keeper's place starts it
 again. A part that dies is started again, after a pause that grows. It is asked to end by SIGTERM, for good, or by
 SIGHUP, because it is about to be started again with new code.
+
+Others are started on demand: a worker that sees work for one tells its keeper so by a signal. Such a part ends by itself
+when it has nothing to do, and holds no keeper up.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
 PARTS = {
     "web": "queuectl.doors.http.process",
     "caller": "queuectl.run.caller",
+    "spools": "queuectl.run.spools",
 }
+ON_DEMAND = {signal.SIGUSR1: "caller", signal.SIGUSR2: "spools"}
 FACES = ("web",)  # they have the listening sockets, and answer until the workers have ended
 GOOD_RUN_S = 5.0  # a part that lived so long did not die of its start
 PAUSE_S_MAX = 5.0
@@ -42,13 +47,18 @@ class Parts:
         self._sockets = kept_sockets()
 
     def start(self) -> None:
-        if self.asked:
-            signal.signal(signal.SIGALRM, self._alarm)
+        signal.signal(signal.SIGALRM, self._alarm)
         for part in self.asked:
             self._start(part)
 
     def __bool__(self) -> bool:
         return bool(self.running or self._due)
+
+    def want(self, name: str, text: str = "") -> None:
+        """A worker has work for it: start it, unless it runs."""
+        known = [part for part, _ in self.running.values()] + list(self._due)
+        if not self._ending and name not in [part.partition("=")[0] for part in known]:
+            self._start(f"{name}={text}" if text else name)
 
     def _start(self, part: str) -> None:
         name, _, text = part.partition("=")

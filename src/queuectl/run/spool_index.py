@@ -92,7 +92,7 @@ class Index:
             os.close(fd)
         elif self._stored.is_plain:
             try:
-                self.learnt(name, file.facts, _header(self._stored, fd))
+                self.learnt(name, file.facts, header_of(self._stored, fd))
             finally:
                 os.close(fd)
         else:
@@ -172,13 +172,10 @@ class Index:
                 self.numbers.pop(file.packet[0], None)
 
 
-def _header(stored: Stored, fd: int) -> Packet | str:
+def header_of(stored: Stored, fd: int) -> Packet | str:
     try:
         return stored.header(fd)
     except PacketError as fault:
         return str(fault)
     except OSError as fault:
         return system_words(fault)
-
-
-header_of = _header
