@@ -9,14 +9,29 @@ from time import clock_gettime_ns, time_ns
 CLOCK_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux alone has a clock that counts sleep
 
 
+_server_boot_us: int | None = None  # when this machine's boot was by the clock of the server we work with
+TICKS_S = os.sysconf("SC_CLK_TCK")
+
+
 def now_us() -> int:
-    """Wall-clock microseconds since 1970."""
-    return time_ns() // 1000
+    """Wall-clock microseconds since 1970; the server's, once this process works on a store that machines share."""
+    return time_ns() // 1000 if _server_boot_us is None else since_boot_us() + _server_boot_us
+
+
+def since_boot_us() -> int:
+    """Microseconds since boot, sleep included; whoever sets the clock does not change them."""
+    return clock_gettime_ns(CLOCK_BOOTTIME) // 1000
+
+
+def follow_server(server_us: int, boot_us: int) -> None:
+    """From here on the time is the server's, which said so at that moment since boot: machines whose clocks differ agree."""
+    global _server_boot_us
+    _server_boot_us = server_us - boot_us
 
 
 def boot_offset_us() -> int:
     """Wall clock less the clock that runs since boot, sleep included: it changes only when somebody sets the clock."""
-    return now_us() - clock_gettime_ns(CLOCK_BOOTTIME) // 1000
+    return time_ns() // 1000 - since_boot_us()
 
 
 def boot_id() -> str:
@@ -38,7 +53,7 @@ def pid_namespace() -> int:
 
 def boot_ticks() -> int:
     """Now, in the unit of process start times: clock ticks since boot."""
-    return clock_gettime_ns(CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK") // 1_000_000_000
+    return clock_gettime_ns(CLOCK_BOOTTIME) * TICKS_S // 1_000_000_000
 
 
 def process_start(pid: int) -> int:

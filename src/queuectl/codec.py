@@ -488,7 +488,7 @@ def options_text(options: Options) -> str | None:
 
 def options_from(text: str | None) -> Options:
     if text is None:
-        return Options()
+        return PLAIN
     stored = jsontext.loads(text)
     if "no_retry" in stored:
         stored["no_retry"] = tuple(stored["no_retry"])

@@ -6,7 +6,9 @@
     N job run                       the system refused: nothing was started
     P job run pid start time offset it was started (pid and process start time name the process)
     T job run reason                its tree is being ended, and why
-    E job run status time cpu mem   it ended with this wait status; again with what it used, once it is reaped
+    E job run status time cpu mem   it ended with this wait status, and what it used; again where that is known once reaped
+    C job run time offset           a call is about to be sent: from here on its target may have read it
+    A job run said time final not-before end  how the call ended: a reason of `answers`, where its output ends
 
 Lines are written to a file as the steps happen. The page cache outlives a killed process, so that no flush is needed;
 a power cut may lose lines, but then it has also ended every process. Whoever takes over from a dead worker reads its
@@ -29,7 +31,9 @@ from .room import reserve
 RESERVE_BYTES = 256_000
 EMPTY_BYTES = 128_000  # emptied when nothing is open and it is larger
 ROTATE_BYTES = 1_000_000
-REASONS = ("", "timeout", "cancelled", "stopped", "output limit")
+REASONS = ("", "timeout", "cancelled", "stopped", "output limit", "store lost")
+# Those that are no end of the job: it goes back, and the history says why.
+GIVEN_BACK = {"stopped": "ended by 'worker stop --now'", "store lost": "ended, for its worker could not reach the store"}
 
 
 class Trace(Record):
@@ -47,6 +51,11 @@ class Trace(Record):
     memory_max: int = 0
     stopped_for: int = 0  # index of REASONS
     pid_before: int = 0  # the newest process number when it was about to be started
+    sent: int = 0  # a call that may have been sent
+    said: int = -1  # how it ended, as `answers.said` has it; below zero: nobody knows
+    final: int = 0
+    not_before_us: int = 0
+    log_end: int = 0
 
 
 class Book(Record):
@@ -67,13 +76,17 @@ class Journal:
         self.path = path
         self._fd = _open(path)
         self._size = 0
+        self._unwritten: list[str] = []
         self._live: dict[tuple[int, int], Trace] = {}
         self._loadavg = _loadavg()
         self._head = f"K {keeper[0]} {keeper[1]}\n"
         self._append(self._head)
 
+    def about(self, job: int, run: int, now_us: int, log_start: int) -> Trace:
+        """The trace of a run that is about to be started."""
+        return Trace(job, run, 0, clock.boot_ticks(), now_us, log_start, pid_before=self._newest_pid())
+
     def starting(self, trace: Trace) -> None:
-        trace = trace.but(pid_start=clock.boot_ticks(), pid_before=self._newest_pid())
         self._note(trace, _starting_line(trace))
 
     def _newest_pid(self) -> int:
@@ -93,7 +106,22 @@ class Journal:
         self._note(trace, _stopped_line(trace))
 
     def ended(self, trace: Trace) -> None:
-        self._note(trace, _ended_line(trace))
+        """Written with the next line, or by `flush`: until then the process must not be reaped."""
+        self._live[trace.job, trace.run] = trace
+        self._unwritten.append(_ended_line(trace))
+
+    def flush(self) -> None:
+        if self._unwritten:
+            self._append("")
+
+    def calling(self, trace: Trace) -> Trace:
+        """Written before the call is sent."""
+        trace = trace.but(sent=1)
+        self._note(trace, _calling_line(trace))
+        return trace
+
+    def answered(self, trace: Trace) -> None:
+        self._note(trace, _answered_line(trace))
 
     def forget(self, job: int, run: int) -> None:
         """The store knows the end of this run: its lines mean nothing any more, for the job is not this worker's now.
@@ -110,11 +138,13 @@ class Journal:
         self._append(line)
 
     def _append(self, line: str) -> None:
-        written = os.write(self._fd, line.encode())
-        if written < len(line):
+        text = "".join([*self._unwritten, line])
+        written = os.write(self._fd, text.encode())
+        if written < len(text):
             os.ftruncate(self._fd, self._size)
             raise OSError(28, os.strerror(28), self.path)
         self._size += written
+        self._unwritten.clear()
 
     def _rewrite(self) -> None:
         """Only what is open, in a new file that is locked before it takes the old one's name."""
@@ -133,6 +163,7 @@ class Journal:
         os.close(self._fd if whole else fd)
         if whole:
             self._fd, self._size = fd, len(content)
+            self._unwritten.clear()  # they are in what was written
 
     def close(self, remove: bool) -> None:
         os.close(self._fd)
@@ -174,7 +205,17 @@ def _ended_line(t: Trace) -> str:
     return f"E {t.job} {t.run} {t.status} {t.ended_us} {t.cpu_us} {t.memory_max}\n"
 
 
+def _calling_line(t: Trace) -> str:
+    return f"C {t.job} {t.run} {t.started_us} {t.log_start}\n"
+
+
+def _answered_line(t: Trace) -> str:
+    return f"A {t.job} {t.run} {t.said} {t.ended_us} {t.final} {t.not_before_us} {t.log_end}\n"
+
+
 def _lines(trace: Trace) -> str:
+    if trace.sent:
+        return _calling_line(trace) + (_answered_line(trace) if trace.said >= 0 else "")
     began = _started_line(trace) if trace.pid else _starting_line(trace)
     return began + _stopped_line(trace) + (_ended_line(trace) if trace.status is not None else "")
 
@@ -214,6 +255,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "P": ("pid", "pid_start", "started_us", "log_start"),
     "T": ("stopped_for",),
     "E": ("status", "ended_us", "cpu_us", "memory_max"),
+    "C": ("started_us", "log_start"),
+    "A": ("said", "ended_us", "final", "not_before_us", "log_end"),
 }
 
 
@@ -227,4 +270,6 @@ def _taken(known: Trace, letter: str, numbers: list[int]) -> Trace:
         return known
     if letter == "N":
         return Trace(known.job, known.run)
+    if letter == "C":
+        known = known.but(sent=1)
     return known.but(**dict(zip(fields, numbers, strict=True)))

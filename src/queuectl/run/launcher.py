@@ -40,20 +40,20 @@ class Launcher:
         self._logs = queue.place.logs
         self._store_id = store_id
         self._environments: dict[int, spawn.Environment] = {}
+        self._clocks_agree = False  # once seen: what /proc calls a process's start is read off the clock we have
 
     def launch(self, job: Job, options: Options) -> Trace:
         """Start the job; returns its trace, which stands in the journal: the intent before, the process after.
 
         Raises CannotStart, with the reason written into the log, when the job is the cause; OSError when the system is.
         """
-        logs, began = self._logs, clock.now_us()
-        trace = Trace(job.number, job.run, started_us=began)
-        out, log_start = _opened(logs, job, trace)
-        trace = trace.but(log_start=log_start)
+        began = clock.now_us()
+        out, log_start = self._opened(job, began)
+        trace = self._journal.about(job.number, job.run, began, log_start)
         err = out
         try:
             if options.stderr_apart:
-                err, _ = _opened(logs, job, trace, ".err")
+                err, _ = self._opened(job, began, ".err")
             launch = self._launch(job, options, out, err)
             self._journal.starting(trace)
             pid = spawn.start(launch)
@@ -64,16 +64,35 @@ class Launcher:
             os.close(out)
             if err != out:
                 os.close(err)
-        trace = trace.but(pid=pid, pid_start=_for_certain(lambda: clock.process_start(pid)))
+        trace = trace.but(pid=pid, pid_start=self._start_of(pid, trace.pid_start))
         _for_certain(lambda: self._journal.started(trace))
         return trace
+
+    def _start_of(self, pid: int, before: int) -> int:
+        """When a process began that was started just now: within one tick of the clock there is nothing to look up."""
+        if before == clock.boot_ticks() and self._clocks_agree:
+            return before
+        start = _for_certain(lambda: clock.process_start(pid))
+        if before == start:
+            self._clocks_agree = True
+        return start
+
+    def _opened(self, job: Job, began_us: int, stream: str = "") -> tuple[int, int]:
+        try:
+            return output.open_log(self._logs, job, began_us, stream)
+        except OSError as fault:
+            if fault.errno not in IN_THE_WAY:
+                raise
+            reason = f"{output.log_path(self._logs, job, stream)} is no plain file"
+            raise _cannot_start(Trace(job.number, job.run, started_us=began_us), reason) from None
 
     def _launch(self, job: Job, options: Options, out: int, err: int) -> spawn.Launch:
         environment = self._environment(job.env)
         return spawn.Launch(
             argv=limited(spawn.argv_for(job), options),
             path=environment.path,
-            env=environment.of(job, self._store_id),
+            env=environment,
+            own=spawn.own_variables(job, self._store_id),
             cwd=job.cwd or "/",
             umask=job.umask if job.umask is not None else 0o077,
             stdin=payload.path_of(self._queue.place, job.stdin) if job.stdin else os.devnull,
@@ -93,15 +112,6 @@ class Nameless(Exception):
 
 
 TRIES, TRY_AGAIN_S = 100, 0.01
-
-
-def _opened(folder: str, job: Job, trace: Trace, stream: str = "") -> tuple[int, int]:
-    try:
-        return output.open_log(folder, job, trace.started_us, stream)
-    except OSError as fault:
-        if fault.errno not in IN_THE_WAY:
-            raise
-        raise _cannot_start(trace, f"{output.log_path(folder, job, stream)} is no plain file") from None
 
 
 def _tell(log: int, reason: str) -> None:

@@ -16,6 +16,8 @@ What the journal says of a run decides:
                                 lived on: goes back,
                                 else interrupted
     nothing                     goes back            interrupted: the journal may have been lost
+    call answered               recorded             recorded
+    call sent, no answer        interrupted          interrupted
 
 The run about to start is the last one of a journal. Its process carries the run's cookie, unless it has cleaned its
 environment; it is a session leader that the keeper has inherited, begun between the journal's line and the worker's
@@ -27,12 +29,12 @@ from __future__ import annotations
 import fcntl
 import os
 
-from .. import bulk, clock
+from .. import answers, bulk, clock
 from ..lifecycle import Finished, GivenBack, Interrupted, Started
-from ..model import CLAIMED, Job, WorkerRow
+from ..model import CALL, CLAIMED, Job, Outcome, WorkerRow
 from ..record import Record
 from ..store import sql
-from . import ends, journal, spawn
+from . import ends, journal, rescue, spawn
 from .books import KeeperBooks, forget_old
 from .journal import Trace
 from .running import Run, outcome_of
@@ -40,10 +42,27 @@ from .tree import ProcessTable, carries_another
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..lifecycle import Event
-    from ..store.base import Store
-    from .worker import Worker
+    from typing import Protocol
 
+    from ..lifecycle import Event
+    from ..queue import Queue
+    from ..store.base import Store
+    from .journal import Journal
+    from .terms import Terms
+
+    class Heir(Protocol):
+        """Whoever takes over: a worker, which may adopt processes, or a caller, which has no children."""
+
+        queue: Queue
+        id: int
+        keeper: tuple[int, int]
+        journal: Journal
+        terms: Terms
+        store_id: str
+
+        def adopt(self, job: Job, trace: Trace) -> None: ...
+        def took_over(self, dead: int, adopted: int, decided: list[tuple[Job, Event]]) -> None: ...
+        def stop(self, how: str) -> None: ...
 
 
 class Machine(Record):
@@ -56,16 +75,19 @@ class Machine(Record):
         return (row.boot_id, row.pid_ns) == (self.boot_id, self.pid_ns)
 
 
-def sweep(worker: Worker) -> None:
-    """Take over from every worker that has died, and take out what bulk adds left behind that did not finish."""
+def sweep(worker: Heir, only_callers: bool = False) -> None:
+    """Take over from every worker that has died (`only_callers`: of those that run no processes), and take out what bulk
+    adds left behind that did not finish."""
     store = worker.queue.store
     bulk.sweep(store)
     machine = Machine(clock.boot_id(), clock.pid_namespace())
     for row in store.workers():
-        if row.id == worker.id:
+        if row.id == worker.id or (only_callers and CALL not in row.offers.split()):
             continue
         path = journal.journal_path(worker.queue.place.run, row.id)
-        fd = _lock(path)
+        if store.shared and not os.path.exists(path):
+            continue  # of another machine: `rescue` judges it by its lease
+        fd = lock(path)
         if fd is None:
             continue
         try:
@@ -74,13 +96,15 @@ def sweep(worker: Worker) -> None:
             theirs = not machine.is_of(row) and ends.is_held(ends.path_of(worker.queue.place.run, book.keeper))
             if not theirs:
                 TakeOver(worker, row, book, machine).run()
-                _unlink(path)
+                unlink(path)
         finally:
             os.close(fd)
+    if store.shared and not only_callers:
+        rescue.end_nameless(worker, {row.id for row in store.workers()})
     forget_old(worker.queue.place.run)
 
 
-def _lock(path: str) -> int | None:
+def lock(path: str) -> int | None:
     """The lock of a dead worker's journal; None while the worker lives. A journal that is gone is made to be locked."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -94,7 +118,7 @@ def _lock(path: str) -> int | None:
     return None
 
 
-def _unlink(path: str) -> None:
+def unlink(path: str) -> None:
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -104,7 +128,7 @@ def _unlink(path: str) -> None:
 class TakeOver:
     """Taking over from one dead worker: a decision for each of its jobs, all written in one transaction."""
 
-    def __init__(self, worker: Worker, row: WorkerRow, book: journal.Book, machine: Machine) -> None:
+    def __init__(self, worker: Heir, row: WorkerRow, book: journal.Book, machine: Machine) -> None:
         self._worker = worker
         self._row = row
         self._book = book
@@ -117,7 +141,10 @@ class TakeOver:
         self._books.refresh()
         adopted: list[tuple[Job, Trace]] = []
         decided: list[tuple[Job, Event]] = []
-        for job in store.jobs_of_worker(row.id):
+        jobs_left = store.jobs_of_worker(row.id)
+        if store.shared:
+            rescue.end_given_away(worker, self._book, {(job.number, job.run) for job in jobs_left})
+        for job in jobs_left:
             found = self._found(job)
             if isinstance(found, Trace):
                 adopted.append((job, found))
@@ -126,7 +153,8 @@ class TakeOver:
         for _, trace in adopted:
             worker.journal.started(trace)
         now = clock.now_us()
-        cut = [t for job, _ in decided if (t := self._book.traces.get((job.number, job.run))) and t.pid]
+        traces = [self._book.traces.get((job.number, job.run)) for job, _ in decided]
+        cut = [trace.but(pid=trace.pid or row.pid) for trace in traces if trace and (trace.pid or trace.sent)]
         with store.transaction():
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in cut])
             for job, event in decided:
@@ -144,9 +172,18 @@ class TakeOver:
     def _found(self, job: Job) -> Trace | Event:
         """The trace of a run to adopt, or what to record of it."""
         trace = self._book.traces.get((job.number, job.run))
+        if trace is not None and trace.sent:
+            return self._call(job, trace)
         if self._machine.is_of(self._row):
             return self._found_here(job, trace)
         return self._settled_elsewhere(job, trace)
+
+    def _call(self, job: Job, trace: Trace) -> Event:
+        """Nobody can take over a connection: what has no answer was cut, for its target may have read the request."""
+        if trace.said < 0:
+            return interrupted(self._worker.terms, job, "its caller died while it waited for the answer")
+        options = self._worker.terms.options_of(job)
+        return Finished(answer_of(trace), options, self._worker.terms.backoff)
 
     def _found_here(self, job: Job, trace: Trace | None) -> Trace | Event:
         if trace is not None and trace.status is None and trace.pid:
@@ -162,7 +199,7 @@ class TakeOver:
             return self._found_here(job, trace.but(pid=started[0], pid_start=started[1]))
         if self._keeper_lived_on():
             return GivenBack("its worker died before it was started")
-        return interrupted(self._worker, job, "its worker died in the moment of starting it, and nobody saw whether it ran")
+        return interrupted(self._worker.terms, job, "its worker died in the moment of starting it, and nobody saw whether it ran")
 
     def _nameless(self, job: Job, trace: Trace) -> tuple[int, int] | None:
         """The process that the open start has led to, if it has.
@@ -201,7 +238,7 @@ class TakeOver:
         same_boot = self._row.boot_id == self._machine.boot_id  # another container: its journal is whole
         if same_boot and job.stage == CLAIMED and trace is None:
             return GivenBack("its worker is gone and had not started it")
-        return interrupted(self._worker, job, "the machine was restarted, or the worker's container is gone")
+        return interrupted(self._worker.terms, job, "the machine was restarted, or the worker's container is gone")
 
 
 def _named(folder: str) -> set[tuple[int, int]]:
@@ -218,20 +255,37 @@ def _shown_running(store: Store, job: Job, trace: Trace, now: int) -> Job:
     return change.after if change else job
 
 
-def finished(worker: Worker, job: Job, trace: Trace) -> Finished | GivenBack:
+def finished(worker: Heir, job: Job, trace: Trace) -> Finished | GivenBack:
     reason = journal.REASONS[trace.stopped_for]
-    if reason == "stopped":
-        return GivenBack("ended by 'worker stop --now'")
+    if reason in journal.GIVEN_BACK:
+        return GivenBack(journal.GIVEN_BACK[reason])
     options = worker.terms.options_of(job)
     outcome = outcome_of(trace, reason or ("cancelled" if job.stop == "cancel" else ""), worker.terms.log_size(job))
-    return Finished(outcome, options, worker.terms.config.backoff)
+    return Finished(outcome, options, worker.terms.backoff)
 
 
-def interrupted(worker: Worker, job: Job, why: str) -> Interrupted:
-    return Interrupted(why, worker.terms.options_of(job), worker.terms.config.backoff)
+def answer_of(trace: Trace) -> Outcome:
+    """The end of a call as the store records it."""
+    reason = answers.reason_of(trace.said)
+    return Outcome(
+        exit_code=1 if reason else 0,
+        started_us=trace.started_us,
+        ended_us=max(trace.ended_us, trace.started_us),
+        reason=reason,
+        log_start=trace.log_start,
+        log_end=trace.log_end,
+        pid=trace.pid,
+        note="the target said not to try again" if trace.final and reason.startswith("http") else "",
+        final=bool(trace.final),
+        not_before_us=trace.not_before_us,
+    )
 
 
-def adopted_run(worker: Worker, job: Job, trace: Trace) -> Run:
+def interrupted(terms: Terms, job: Job, why: str) -> Interrupted:
+    return Interrupted(why, terms.options_of(job), terms.backoff)
+
+
+def adopted_run(worker: Heir, job: Job, trace: Trace) -> Run:
     """A run of a worker that died, watched from now on; its time so far counts."""
     run = Run(job, trace, spawn.cookie_of(worker.store_id, job), worker.terms.options_of(job), worker.terms.timeout_of(job))
     run.child = False

@@ -25,7 +25,7 @@ class Run:
         self.found_ended = False  # adopted, and its process had ended before anybody looked
         self.pidfd = -1
         self.group: str | None = None  # its control group, when it has one
-        self._usage: tuple[int, int] | None = None
+        self._seen: system.Seen | None = None  # how its process has ended, when it is our child
         self.began = monotonic()
         self.deadline = self.began + timeout_s if timeout_s else None
         self.ending = False  # the ladder has begun
@@ -79,15 +79,15 @@ class Run:
             return self._signal(signal.SIGKILL, table) == 0 and self.over
         return self.over and not self.members(table)
 
-    def settle_leftovers(self, grace_s: float) -> None:
-        """The leader ended by itself: report what it left running, or end that too, as the job chose.
+    @property
+    def leaves_something(self) -> bool:
+        """The leader has ended and is reaped: may it have left something running? Most jobs leave nothing, which one
+        system call tells for the process group; only a job that asked for its leftovers to be ended pays for a search."""
+        return self.options.leftovers == "kill" or group_lives(self.trace.pid)
 
-        Most jobs leave nothing, which one system call tells for the process group; only a job that asked for its
-        leftovers to be ended pays for a search through all processes.
-        """
+    def settle_leftovers(self, grace_s: float) -> None:
+        """Report what the leader left running, or end that too, as the job chose."""
         kill = self.options.leftovers == "kill"
-        if self.ending or not (kill or group_lives(self.trace.pid)):
-            return
         table = ProcessTable()
         left = len(self.members(table))
         if left:
@@ -116,16 +116,23 @@ class Run:
 
     def collect(self) -> Trace | None:
         """What the journal must know before the process is reaped: its end. None when it has not ended."""
-        status, self._usage = system.look_at_end(self.trace.pid)
-        if status is None:
+        seen = system.look_at_end(self.trace.pid)
+        if seen is None:
             return None
-        self.trace = self.trace.but(status=status, ended_us=clock.now_us())
+        self._seen = seen
+        cpu_us, memory_max = seen.used or (0, 0)
+        self.trace = self.trace.but(status=seen.status, ended_us=clock.now_us(), cpu_us=cpu_us, memory_max=memory_max)
         return self.trace
 
-    def reap(self) -> None:
-        """Give the process's number back, and take its usage."""
-        cpu_us, memory_max = self._usage or system.reap(self.trace.pid)
+    def reap(self) -> bool:
+        """Give the process's number back; True when only that has told what it used."""
+        seen = self._seen
+        assert seen is not None
+        cpu_us, memory_max = system.reap(self.trace.pid) if seen.is_zombie else (0, 0)
+        if seen.used:
+            return False
         self.trace = self.trace.but(cpu_us=cpu_us, memory_max=memory_max)
+        return True
 
     def close(self) -> None:
         if self.pidfd >= 0:
@@ -133,10 +140,10 @@ class Run:
             self.pidfd = -1
 
     def outcome(self, log_end: int) -> Outcome:
-        return outcome_of(self.trace, self.stop_reason, log_end).but(note=self.note)
+        return outcome_of(self.trace, self.stop_reason, log_end, self.note)
 
 
-def outcome_of(trace: Trace, reason: str, log_end: int) -> Outcome:
+def outcome_of(trace: Trace, reason: str, log_end: int, note: str = "") -> Outcome:
     """The end of a run as the store records it."""
     assert trace.status is not None
     return Outcome(
@@ -149,4 +156,5 @@ def outcome_of(trace: Trace, reason: str, log_end: int) -> Outcome:
         log_start=trace.log_start,
         log_end=log_end,
         pid=trace.pid,
+        note=note,
     )

@@ -19,6 +19,7 @@ from . import system
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from .journal import Trace
 
@@ -56,7 +57,8 @@ class Launch(Record):
 
     argv: tuple[bytes, ...]
     path: bytes
-    env: list[bytes]
+    env: Environment
+    own: tuple[bytes, ...]  # what the environment says of this job alone
     cwd: str
     umask: int
     stdin: str
@@ -169,24 +171,30 @@ def exit_code(wait_status: int) -> int:
 
 
 def cookie_of(store_id: str, job: Job) -> bytes:
-    return f"{store_id}:{job.number}:{job.run}".encode()
+    return cookie(store_id, job.number, job.run)
 
 
-class Environment(Record):
+def cookie(store_id: str, number: int, run: int) -> bytes:
+    return f"{store_id}:{number}:{run}".encode()
+
+
+class Environment:
     """A stored environment, made ready for execve once for all jobs that share it."""
 
-    path: bytes  # what programs are looked up in
-    entries: list[bytes]  # NAME=value
+    def __init__(self, path: bytes, entries: list[bytes]) -> None:
+        self.path = path  # what programs are looked up in
+        self.entries = entries  # NAME=value
+        self.array: Any = None  # as execve takes it, see `libc`
 
-    def of(self, job: Job, store_id: str) -> list[bytes]:
-        """With what the job may want to know of itself."""
-        return [
-            *self.entries,
-            b"%s=%s" % (COOKIE, cookie_of(store_id, job)),
-            b"QUEUECTL_JOB_ID=" + job.id.encode(),
-            b"QUEUECTL_ATTEMPT=%d" % (job.attempts + 1),
-            b"QUEUECTL_QUEUE=" + job.queue.encode(),
-        ]
+
+def own_variables(job: Job, store_id: str) -> tuple[bytes, ...]:
+    """What a job may want to know of itself."""
+    return (
+        b"%s=%s" % (COOKIE, cookie_of(store_id, job)),
+        b"QUEUECTL_JOB_ID=" + job.id.encode(),
+        b"QUEUECTL_ATTEMPT=%d" % (job.attempts + 1),
+        b"QUEUECTL_QUEUE=" + job.queue.encode(),
+    )
 
 
 def environment(variables: Mapping[bytes, bytes]) -> Environment:

@@ -11,6 +11,8 @@ import resource
 import select
 import sys
 
+from ..record import Record
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .spawn import Launch
@@ -31,7 +33,7 @@ def spawn(path: bytes, argv: tuple[bytes, ...], launch: Launch) -> int:
 def _portable_spawn(path: bytes, argv: tuple[bytes, ...], launch: Launch) -> int:
     import subprocess
 
-    environment = dict(entry.split(b"=", 1) for entry in launch.env)
+    environment = dict(entry.split(b"=", 1) for entry in (*launch.env.entries, *launch.own))
     with open(launch.stdin, "rb") as stdin:
         child = subprocess.Popen(
             argv,
@@ -82,14 +84,29 @@ def pipe() -> tuple[int, int]:
     return ends
 
 
-def look_at_end(pid: int) -> tuple[int | None, tuple[int, int] | None]:
-    """(wait status, usage) of a child that has ended; status None while it runs. Where the system can, the child stays
-    a zombie, so that its end can be written down before it is gone; usage None says that it must still be reaped."""
+class Seen(Record):
+    """The end of a child. Where the system can, it stays a zombie, so that its end can be written down before it is gone."""
+
+    status: int  # as wait tells it
+    used: tuple[int, int] | None  # processor time in microseconds, largest size in bytes; None: `reap` will tell
+    is_zombie: bool
+
+
+def look_at_end(pid: int) -> Seen | None:
+    """How a child has ended; None while it runs."""
+    if not PORTABLE:
+        from . import libc
+
+        try:
+            told = libc.look_at_end(pid)
+            return None if told is None else Seen(wait_status(told[0], told[1]), told[2:], True)
+        except OSError:
+            pass  # another kind of machine, a sandbox
     if hasattr(os, "waitid"):
         found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return (None if found is None else wait_status(found.si_code, found.si_status)), None
+        return None if found is None else Seen(wait_status(found.si_code, found.si_status), None, True)
     gone, status, usage = os.wait4(pid, os.WNOHANG)
-    return (status, _used(usage)) if gone else (None, None)
+    return Seen(status, _used(usage), False) if gone else None
 
 
 def reap(pid: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..model import Job, Options
     from ..queue import Queue
+    from ..schedule import Backoff
     from .running import Run
 
 SETTINGS_S = 0.02  # the file is looked at again no more often
@@ -28,10 +29,21 @@ class Terms:
         self._say = say
         self._config = Config()
         self._config_until = 0.0
+        self._backoff = self._config.backoff
         self.disk_is_low = False
 
     @property
     def config(self) -> Config:
+        """The settings in force."""
+        self._refresh()
+        return self._config
+
+    @property
+    def backoff(self) -> Backoff:
+        self._refresh()
+        return self._backoff
+
+    def _refresh(self) -> None:
         now = monotonic()
         if now >= self._config_until:
             try:
@@ -39,7 +51,7 @@ class Terms:
             except QueueError as fault:
                 self._say(f"{fault}; the earlier settings stay in force")
             self._config_until = now + SETTINGS_S
-        return self._config
+            self._backoff = self._config.backoff
 
     def options_of(self, job: Job) -> Options:
         return codec.options_from(job.options)

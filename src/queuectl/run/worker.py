@@ -1,6 +1,6 @@
 """The worker: one loop that starts jobs, sees them end, and has it all recorded.
 
-    wait (epoll) → reap what ended → start what is claimed → hand one turn to the committer → wait
+    wait (epoll) → see what ended → start what is claimed → settle what ended → hand one turn to the committer → wait
 
 The loop touches no database: the committer's thread does, one transaction per turn, while the loop goes on. What the
 store does not know yet stands in the journal, so that a worker killed at any instant loses nothing.
@@ -9,23 +9,20 @@ store does not know yet stands in the journal, so that a worker killed at any in
 from __future__ import annotations
 
 import os
-import random
 import sys
 from time import monotonic
 
 from .. import bell, clock, codec, files, limits, plan
 from ..errors import StorageError, TryAgainLater
-from ..lifecycle import Finished, GivenBack, Started
-from ..model import CLAIMED, COMMAND, Job, Options, Outcome, Serving
+from ..lifecycle import GivenBack, Started
+from ..model import CLAIMED, COMMAND, Job, Serving
 from ..workers import own_row
-from . import books, cgroup, holes, journal, recovery, spawn, system
+from . import cgroup, journal, recovery, rescue, system
 from .committer import Committer, Report, Turn
-from .journal import Trace
-from .launcher import Launcher
-from .running import Run, outcome_of
+from .leased import Leased
+from .slots import Slots
 from .surroundings import Surroundings
 from .terms import Terms
-from .tree import ProcessTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +31,9 @@ if TYPE_CHECKING:
 
     from ..lifecycle import Event
     from ..queue import Queue
+    from .journal import Trace
 
 SAY_AGAIN_S = 30.0
-TREE_LOOK_S = 0.05  # how often runs that are being ended are looked for, when a look is cheap
 SYSTEM_PAUSE_S = 0.5  # after the system refused a process
 
 
@@ -63,26 +60,18 @@ class Worker:
         self.keeper = (0, 0)  # its pid and start time; zeros: there is none
         self.left = False  # ended with jobs still running
         self.renew = False  # ended in order to be started again with new code
-        self._runs: dict[tuple[int, int], Run] = {}
-        self._by_fd: dict[int, Run] = {}
         self._ahead: list[Job] = []
         self._ahead_since = 0.0
-        self._events: list[tuple[Job, Event]] = []
-        self._untold: list[Run] = []  # started, and the store does not know
         self._pace = plan.Pace()
         self._committing = False
         self._rung = True
         self._next_due_us: int | None = None
         self._next_tick = 0.0
-        self._next_look = 0.0
-        self._look_s = holes.LOOK_S
-        self._next_tree_look = 0.0
         self._next_idle_look = 0.0
         self._not_before = 0.0
         self._signals = 0
         self._stopping = ""
         self._idle = False
-        self._unreaped: dict[tuple[int, int], Run] = {}  # the journal had no room for their ends
         self._trouble, self._trouble_at = "", 0.0
         self.terms = Terms(queue, self._say)
 
@@ -98,6 +87,7 @@ class Worker:
                 while not self._finished():
                     self._tend()
                     self._start_ready()
+                    self._settle()
                     self._hand_over()
                     self._wait()
             except BaseException:
@@ -117,16 +107,14 @@ class Worker:
             # The journal and its lock are there before anybody can see the worker.
             self.id = self.queue.store.add_worker(own_row(self.slots, self.serving))
             self.journal = journal.Journal(journal.journal_path(place.run, self.id), self.keeper)
-        self._launcher = Launcher(self.queue, self.store_id, self.journal)
+        self._slots = Slots(self.queue, self.store_id, self.journal, self.terms, self._say_trouble)
+        self._leased = Leased(self.queue.store, self._slots, self.terms, self._say)
         self._committer = Committer(self.queue, self.id, self.serving)
-        self._poll = system.Poll()
-        self._groups = cgroup.delegated()
-        self._books = books.KeeperBooks(place.run)
         self._wake_fd = self._surroundings.wake_fd
         self._parent = self._watch_keeper()
         for fd in (self._ears.fd, self._committer.fd, self._wake_fd, self._parent):
             if fd >= 0:
-                self._poll.register(fd)
+                self._slots.poll.register(fd)
         self._say(f"worker {self.id} runs, {self.slots} slot{'s' if self.slots > 1 else ''}")
         self._recover()
 
@@ -146,17 +134,17 @@ class Worker:
 
     def _recover(self) -> None:
         recovery.sweep(self)
-        self._next_tick = monotonic() + plan.TICK_S
+        self._next_tick = monotonic() + self._leased.tick_s
 
     def _signalled(self, number: int, frame: Any) -> None:
         self._signals += 1
 
     def _finished(self) -> bool:
-        unwritten = self._events or self._committing or self._ahead
-        busy = self._runs or unwritten
+        unwritten = self._slots.events or self._slots.collected or self._committing or self._ahead
+        busy = self._slots.runs or unwritten
         if self._stopping in ("leave", "restart"):
             self.renew = self._stopping == "restart"
-            self.left = bool(self._runs)
+            self.left = bool(self._slots.runs)
             return not unwritten
         if self._stopping:
             return not busy
@@ -164,15 +152,13 @@ class Worker:
 
     def _close(self) -> None:
         self._committer.close()
-        clean = not self._runs and not self._ahead and not self._events
+        clean = not (self._slots.runs or self._ahead or self._slots.events)
         if clean:
             with self.queue.store.transaction():
                 self.queue.store.remove_worker(self.id)
         self.journal.close(remove=clean)
         self._ears.close()
-        self._poll.close()
-        if self._groups:
-            cgroup.sweep(self._groups)
+        self._slots.close()
         if self._parent >= 0:
             os.close(self._parent)
         self.queue.store.checkpoint()
@@ -182,16 +168,16 @@ class Worker:
 
     def _wait(self) -> None:
         """Sleep until something happens, and take in what did."""
-        for fd in self._poll.wait(plan.sleep_s(monotonic(), self._moments())):
-            if fd in self._by_fd:
-                self._ended(self._by_fd[fd])
-            elif fd == self._ears.fd:
+        for fd in self._slots.poll.wait(plan.sleep_s(monotonic(), self._moments())):
+            if self._slots.collect(fd):
+                continue
+            if fd == self._ears.fd:
                 self._rung |= self._ears.drain()
             elif fd == self._committer.fd:
                 self._committer.drain()
             elif fd == self._parent:
                 self._become_keeper()
-            else:
+            elif fd == self._wake_fd:
                 os.read(self._wake_fd, 4096)
         for report in self._committer.news():
             self._committed(report)
@@ -200,77 +186,47 @@ class Worker:
 
     def _moments(self) -> list[float]:
         """The moments the loop must be awake at, on the monotonic clock."""
-        now, moments = monotonic(), [self._next_tick]
-        if self._runs:
-            moments.append(self._next_look)
-        if any(run.ending for run in self._runs.values()):
-            moments.append(self._next_tree_look)
-        for run in self._runs.values():
-            moment = run.next_moment
-            if moment is not None:
-                moments.append(moment)
+        now = monotonic()
+        moments = [self._next_tick, *self._slots.moments(), *self._leased.moments(now)]
         if self._next_due_us is not None and not self._stopping:
             moments.append(now + (self._next_due_us - clock.now_us()) / 1e6)
         if self._ahead:
             moments.append(self._ahead_since + plan.AHEAD_KEPT_S)
-        if self._untold and not self._committing:
-            moments.append(self._untold[0].began + plan.TELL_AFTER_S)
-        if self._until_idle and not self._runs and not self._committing:
+        if self._slots.untold and not self._committing:
+            moments.append(self._slots.untold[0].began + plan.TELL_AFTER_S)
+        if self._until_idle and not self._slots.runs and not self._committing:
             moments.append(self._next_idle_look)
         if self._not_before > now:
             moments.append(self._not_before)
         return moments
 
     def _tend(self) -> None:
-        """Deadlines, trees that are being ended, jobs claimed in vain, the slow poll."""
+        """What runs, jobs claimed in vain, the slow poll."""
         now = monotonic()
-        for run in list(self._runs.values()):
-            if run.deadline is not None and now >= run.deadline and not run.ending:
-                self._stop_run(run, "timeout")
-            if not run.over and (run.asked_since is not None or run.must_be_looked_at()):
-                self._ended(run)
-        self._tend_trees(now)
-        if self._runs and now >= self._next_look:
-            fast = [self._bound_output(run) for run in self._runs.values()]
-            self._look_s = holes.LOOK_S if any(fast) else min(self._look_s * 1.5, holes.LOOK_S_MAX)
-            self._next_look = now + self._look_s
-        if self._ahead and now - self._ahead_since > plan.AHEAD_KEPT_S and len(self._runs) >= self.slots:
+        self._leased.tend()
+        self._slots.tend(now)
+        if self._ahead and now - self._ahead_since > plan.AHEAD_KEPT_S and len(self._slots.runs) >= self.slots:
             self._give_back_ahead()
             self._pace = self._pace.but(run_s=plan.Pace().run_s)
         if self._next_due_us is not None and clock.now_us() >= self._next_due_us:
             self._rung, self._next_due_us = True, None
-        if self._until_idle and not self._runs and now >= self._next_idle_look:
+        if self._until_idle and not self._slots.runs and now >= self._next_idle_look:
             self._rung, self._next_idle_look = True, now + plan.IDLE_LOOK_S
         if now >= self._next_tick:
-            self._next_tick = now + plan.TICK_S
+            self._next_tick = now + self._leased.tick_s
             self._rung = True
-            self._look_around()
-
-    def _tend_trees(self, now: float) -> None:
-        """Runs that are being ended: one look at the system serves for all of them, and a dear one is not soon repeated."""
-        ending = [run for run in self._runs.values() if run.ending]
-        if not ending or now < self._next_tree_look:
-            return
-        table = ProcessTable()
-        for run in ending:
-            if run.tend(table):
-                self._close_run(run)
-        self._next_tree_look = monotonic() + max(TREE_LOOK_S, 4 * (monotonic() - now))
-
-    def _bound_output(self, run: Run) -> bool:
-        ending = run.ending
-        fast = self.terms.bound_output(run)
-        if run.ending and not ending:
-            self._journal_stop(run.trace)
-        return fast
+            if not (self.queue.store.shared and self._committing):  # a server that does not answer would hold the loop up
+                self._look_around()
 
     def _look_around(self) -> None:
         """The slow poll's own work, none of which is worth a worker's death: a full disk or a busy store passes."""
         try:
             recovery.sweep(self)
+            if self.queue.store.shared:
+                rescue.rescue(self)
             self.terms.look_at_disk()
-            if self._groups:
-                cgroup.sweep(self._groups)
+            if self._slots.groups:
+                cgroup.sweep(self._slots.groups)
             self.terms.prune_old()
             limits.forget_past(self.queue)
             self.queue.store.checkpoint()
@@ -286,202 +242,92 @@ class Worker:
     def _start_ready(self) -> None:
         if monotonic() < self._not_before:
             return
-        while self._ahead and len(self._runs) < self.slots:
-            self._start(self._ahead.pop(0))
+        while self._ahead and len(self._slots.runs) < self.slots:
+            job = self._ahead.pop(0)
+            try:
+                self._slots.start(job)
+            except OSError as fault:
+                self._say_trouble(f"job {job.id} cannot be started now: {fault.strerror}")
+                self._not_before = monotonic() + SYSTEM_PAUSE_S
+                self._slots.events.append((job, GivenBack(f"the system refused: {fault.strerror}")))
+                return
             self._ahead_since = monotonic()
+
+    def _settle(self) -> None:
+        self._slots.settle()
+        for seconds in self._slots.run_s:
+            self._pace = self._pace.after_run(seconds)
+        self._slots.run_s.clear()
 
     def _hand_over(self) -> None:
         """Give the committer its next turn, when it is idle and there is something in it."""
         if self._committing:
             return
         free, wanted = self._claimable()
-        untold = self._untold_runs()
-        ended = len(self._events)
-        if not (self._rung or untold or plan.turn_is_due(len(self._ahead), wanted, ended)):
+        untold = self._slots.tell() if self._must_tell() else []
+        ended = self._slots.events
+        if not (self._rung or untold or plan.turn_is_due(len(self._ahead), wanted, len(ended))):
             return
-        self._untold = []
-        for run in untold if self._groups else ():
-            run.enclose(self._groups or "")
-        events = self._events + [(run.job, Started(run.trace.started_us)) for run in untold if run.job.stage == CLAIMED]
+        started: list[tuple[Job, Event]] = [(r.job, Started(r.trace.started_us)) for r in untold if r.job.stage == CLAIMED]
         ahead = max(0, wanted - len(self._ahead)) if free + wanted else 0
-        counting = self._until_idle and not self._runs
-        turn = Turn(events, [run.trace for run in untold], max(0, free - len(self._ahead)), ahead, counting)
-        self._events, self._rung, self._committing = [], False, True
-        if self._runs or self._ahead or not self._committer.commit_here(turn):
+        counting = self._until_idle and not self._slots.runs
+        turn = Turn(ended + started, [run.trace for run in untold], max(0, free - len(self._ahead)), ahead, counting)
+        self._slots.events, self._rung, self._committing = [], False, True
+        if self._slots.runs or self._ahead or not self._committer.commit_here(turn):
             self._committer.put(turn)
 
-    def _untold_runs(self) -> list[Run]:
-        """Runs that the store should hear of now: those that were so short that they have ended are told by their end."""
-        self._untold = [run for run in self._untold if not run.over]
-        due = self._untold and monotonic() - self._untold[0].began >= plan.TELL_AFTER_S
-        return self._untold if due else []
+    def _must_tell(self) -> bool:
+        """Whether something has run for so long that the store should hear of it."""
+        slots = self._slots
+        slots.untold = [run for run in slots.untold if not run.over]
+        return bool(slots.untold) and monotonic() - slots.untold[0].began >= plan.TELL_AFTER_S
 
     def _claimable(self) -> tuple[int, int]:
         if self._stopping or self.terms.disk_is_low or monotonic() < self._not_before:
             return 0, 0
-        return self.slots - len(self._runs), plan.ahead_wanted(self.slots, self._pace)
+        return self.slots - len(self._slots.runs), plan.ahead_wanted(self.slots, self._pace)
 
     def _committed(self, report: Report) -> None:
         self._committing = False
         self._pace = self._pace.after_commit(report.took_s)
-        for job, event in report.turn.events:
-            if not isinstance(event, Started):
-                self.journal.forget(job.number, job.run)
-                if (job.number, job.run) in self._unreaped:
-                    self._unreaped.pop((job.number, job.run)).reap()
+        self._slots.committed(report.turn.events)
         if not self._ahead:
             self._ahead_since = monotonic()
         self._ahead += report.claimed
         self._next_due_us = report.next_due_us
         self._idle = report.turn.count_left and not report.left and not report.claimed
         if report.claimed and len(report.claimed) == report.turn.free + report.turn.ahead:
-            self._rung = self._rung or len(self._runs) + len(self._ahead) < self.slots
+            self._rung = self._rung or len(self._slots.runs) + len(self._ahead) < self.slots
         for number, run, what in report.stops:
             self._stop_one(number, run, what)
         if report.stopping:
             self.stop(report.stopping)
 
-    # ------------------------------------------------------------ one job
-
-    def _start(self, job: Job) -> None:
-        options = self.terms.options_of(job)
-        try:
-            trace = self._launcher.launch(job, options)
-        except spawn.CannotStart as fault:
-            assert fault.trace is not None
-            self._journal_end(fault.trace)
-            outcome = outcome_of(fault.trace, fault.reason, self.terms.log_size(job))
-            self._record_end(job, outcome, options)
-        except OSError as fault:
-            self._say_trouble(f"job {job.id} cannot be started now: {fault.strerror}")
-            self._not_before = monotonic() + SYSTEM_PAUSE_S
-            self._journal_not_started(job)
-            self._events.append((job, GivenBack(f"the system refused: {fault.strerror}")))
-        else:
-            run = Run(job, trace, spawn.cookie_of(self.store_id, job), options, self.terms.timeout_of(job))
-            self._untold.append(run)
-            if self._look_s > holes.LOOK_S:  # nobody knows yet how fast the new one prints
-                self._look_s = holes.LOOK_S
-                self._next_look = min(self._next_look, monotonic() + holes.LOOK_S)
-            self._watch(run)
-
-    def _watch(self, run: Run) -> None:
-        self._runs[run.key] = run
-        try:
-            run.pidfd = system.watch(run.trace.pid)
-        except ProcessLookupError:  # adopted, and gone in this moment
-            self._ended(run)
-            return
-        except OSError as fault:  # no descriptor left: it is looked at again and again instead
-            self._say_trouble(f"jobs are watched by looking at them: {fault.strerror}")
-        if not run.child and not run.exists:  # the number is another process's by now
-            run.close()
-            self._ended(run)
-        elif run.pidfd >= 0:
-            self._poll.register(run.pidfd)
-            self._by_fd[run.pidfd] = run
+    # ------------------------------------------------------------ taking over
 
     def adopt(self, job: Job, trace: Trace) -> None:
         """Watch a run that another worker started."""
-        run = recovery.adopted_run(self, job, trace)
-        if self._groups:
-            run.enclose(self._groups)
-        if trace.stopped_for:  # its worker was about to end it
-            run.stop(journal.REASONS[trace.stopped_for], self.terms.grace_of(run))
-        self._watch(run)
+        self._slots.adopt(recovery.adopted_run(self, job, trace))
 
     def took_over(self, dead: int, adopted: int, decided: list[tuple[Job, Event]]) -> None:
         rest = f", {len(decided)} settled" if decided else ""
         self._say(f"took over from worker {dead}, which died: {adopted} running{rest}")
         self._rung = True
-        bell.ring(self.queue.place.run, bell.DONE)
-
-    def _ended(self, run: Run) -> None:
-        """The leader has ended: journal first, then reap. A tree that is being ended may take longer."""
-        if run.child:
-            trace = run.collect()
-            if trace is None:
-                return
-            if self._journal_end(trace):
-                run.reap()
-                self._journal_end(run.trace)  # again, with what it used
-            else:
-                self._unreaped[run.key] = run  # until the store knows its end, the zombie keeps it
-        else:
-            known = self._books.learn_end(run)
-            if known is None:
-                self._unregister(run)  # its descriptor stays ready; `next_moment` says when to ask again
-                return
-            if known:
-                self._journal_end(run.trace)
-        run.over = True
-        self._unregister(run)
-        run.close()
-        run.settle_leftovers(self.terms.grace_of(run))
-        if not run.ending:
-            self._close_run(run)
-
-    def _unregister(self, run: Run) -> None:
-        if run.pidfd in self._by_fd:
-            self._poll.unregister(run.pidfd)
-            del self._by_fd[run.pidfd]
-
-    def _close_run(self, run: Run) -> None:
-        del self._runs[run.key]
-        run.leave_group()
-        self._pace = self._pace.after_run(monotonic() - run.began)
-        if run.stop_reason == "stopped":
-            self._events.append((run.job, GivenBack("ended by 'worker stop --now'")))
-        elif run.trace.status is None:
-            why = "worker and keeper died, and nobody saw how it ended"
-            self._events.append((run.job, recovery.interrupted(self, run.job, why)))
-        else:
-            self._record_end(run.job, run.outcome(self.terms.final_log_size(run)), run.options)
-
-    def _journal_end(self, trace: Trace) -> bool:
-        """Whether there was room for it."""
-        try:
-            self.journal.ended(trace)
-        except OSError as fault:
-            self._say_trouble(f"the journal cannot be written: {fault.strerror}")
-            return False
-        return True
-
-    def _journal_not_started(self, job: Job) -> None:
-        try:
-            self.journal.not_started(job.number, job.run)
-        except OSError:
-            pass  # its start was not written either, or whoever takes over looks for a process in vain
-
-    def _record_end(self, job: Job, outcome: Outcome, options: Options) -> None:
-        backoff = self.terms.config.backoff
-        self._events.append((job, Finished(outcome, options, backoff, random.random() if backoff.jitter else 0.0)))
+        self.queue.ring(bell.DONE)
 
     # ------------------------------------------------------------ stopping
 
     def _stop_one(self, number: int, run_number: int, what: str) -> None:
-        run = self._runs.get((number, run_number))
+        run = self._slots.runs.get((number, run_number))
         if run:
             if what == "cancel":
-                self._stop_run(run, "cancelled")
+                self._slots.stop(run, "cancelled")
             return
         for job in self._ahead:
             if (job.number, job.run) == (number, run_number):
                 self._ahead.remove(job)
-                self._events.append((job, GivenBack()))
+                self._slots.events.append((job, GivenBack()))
                 return
-
-    def _stop_run(self, run: Run, reason: str, table: ProcessTable | None = None) -> None:
-        """Why goes into the journal first: killed now, the next worker would take the signal's work for the job's own."""
-        if not run.ending:
-            self._journal_stop(run.trace.but(stopped_for=journal.REASONS.index(reason)))
-        run.stop(reason, self.terms.grace_of(run), table)
-
-    def _journal_stop(self, trace: Trace) -> None:
-        try:
-            self.journal.stopping(trace)
-        except OSError as fault:
-            self._say_trouble(f"the journal cannot be written: {fault.strerror}")
 
     def _become_keeper(self) -> None:
         """The keeper was killed: take its place. Our children stay ours; the worker we start will adopt them.
@@ -494,12 +340,12 @@ class Worker:
         except OSError as fault:
             self._say(f"that failed ({fault.strerror}): this worker goes on without a keeper")
             if self._parent >= 0:
-                self._poll.unregister(self._parent)
+                self._slots.poll.unregister(self._parent)
                 os.close(self._parent)
             self._parent = -1
 
     def _give_back_ahead(self) -> None:
-        self._events += [(job, GivenBack()) for job in self._ahead]
+        self._slots.events += [(job, GivenBack()) for job in self._ahead]
         self._ahead = []
 
     def stop(self, how: str) -> None:
@@ -508,11 +354,9 @@ class Worker:
         if self._stopping == how:
             return
         if not self._stopping:
-            waits = f", waiting for {len(self._runs)} running" if self._runs and how == "finish" else ""
+            waits = f", waiting for {len(self._slots.runs)} running" if self._slots.runs and how == "finish" else ""
             self._say("stopping" + waits)
         self._stopping = how
         self._give_back_ahead()
         if how == "now":
-            table = ProcessTable()
-            for run in self._runs.values():
-                self._stop_run(run, "stopped", table)
+            self._slots.stop_all("stopped")
