@@ -18,6 +18,12 @@ RETRY_AFTER_S_MAX = 86_400.0
 BUSY = frozenset((429, 503))  # the target as a whole asks to be left alone
 BUSY_S, BUSY_S_MAX = 1.0, 60.0  # when it does not say for how long: doubled each time
 RETRY_HEADER = "X-Queuectl-Retry"
+# Why a call failed, in a word; a journal holds their places in this table, so new ones go to its end.
+REASONS = (
+    *("", "http", "timeout", "connect timeout", "connection refused", "cannot connect", "name not found", "not trusted"),
+    *("cut", "bad answer", "bad url", "bad redirect", "too many redirects", "address refused", "unexpected body"),
+    *("not signed", "proxy failed", "cancelled"),
+)
 
 
 def status_set(value: Any, field: str = "expect_status") -> str:
@@ -80,6 +86,23 @@ def busy_s(times: int) -> float:
     [1.0, 2.0, 4.0, 60.0]
     """
     return min(BUSY_S_MAX, BUSY_S * 2.0 ** min(times - 1, 10))
+
+
+def said(reason: str) -> int:
+    """A reason as a number, for a journal.
+
+    >>> reason_of(said("http 503")), reason_of(said("timeout")), said("")
+    ('http 503', 'timeout', 0)
+    """
+    word, _, status = reason.partition(" ")
+    if word == "http" and status.isdigit():
+        return REASONS.index("http") * 1000 + int(status)
+    return REASONS.index(reason) * 1000
+
+
+def reason_of(said: int) -> str:
+    word, status = REASONS[said // 1000], said % 1000
+    return f"{word} {status}" if status else word
 
 
 def forbids_retry(headers: Mapping[str, str]) -> bool:

@@ -27,6 +27,14 @@ class Config(Record):
     output_over: str = "cut"  # when a run writes more: cut (keep head and tail) or kill
     min_free: int = 100_000_000  # bytes; with less free space no new job starts
     keep_days: float = 0  # days that ended jobs are kept; 0: for ever
+    lease: float = 60  # seconds; a machine that was not heard of for so long is dead to the others
+    call_slots: int = 2000  # calls at once: most of them only wait
+    call_parallel: int = 64  # calls of one target at once
+    call_timeout: float = 300  # seconds for a call whose job says nothing else; 0: none
+    call_connect_timeout: float = 10
+    call_max_output: int = 1_000_000  # bytes of an answer's body that are kept
+    call_allow: str = ""  # networks that may be called although they are refused
+    call_deny: str = ""
 
     @property
     def backoff(self) -> Backoff:
@@ -59,6 +67,12 @@ def _one_of(*choices: str) -> Callable[[Any, str], str]:
     return check
 
 
+def _networks(value: Any, name: str) -> str:
+    from .addresses import networks  # here: who sets no such thing has no use for them
+
+    return networks(value, name) if value else ""
+
+
 # One row per setting: check, and what it means.
 SETTINGS: dict[str, tuple[Callable[[Any, str], Any], str]] = {
     "max_retries": (lambda v, n: whole(v, n, 0, 1_000_000), "retries after the first run"),
@@ -72,6 +86,14 @@ SETTINGS: dict[str, tuple[Callable[[Any, str], Any], str]] = {
     "output_over": (_one_of("cut", "kill"), "when a run writes more: cut out the middle, or end the run"),
     "min_free": (size_bytes, "bytes; with less free space on its disk no new job starts"),
     "keep_days": (lambda v, n: _number(v, n, 0, 36500), "days that ended jobs are kept, 0: for ever"),
+    "lease": (lambda v, n: _number(v, n, 2, 3600), "on PostgreSQL: seconds without a word after which a machine is dead"),
+    "call_slots": (lambda v, n: whole(v, n, 1, 20_000), "HTTP calls at once"),
+    "call_parallel": (lambda v, n: whole(v, n, 1, 20_000), "HTTP calls of one target at once"),
+    "call_timeout": (_plain_seconds, "seconds a call may take when its job says nothing, 0: no limit"),
+    "call_connect_timeout": (_plain_seconds, "seconds that connecting may take, 0: no limit"),
+    "call_max_output": (size_bytes, "bytes of an answer's body that are kept, for example 1M"),
+    "call_allow": (_networks, "networks that may be called although they are refused"),
+    "call_deny": (_networks, "networks that must not be called, for example private"),
 }
 
 

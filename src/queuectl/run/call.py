@@ -1,0 +1,262 @@
+"""Making one call: the request goes out, the answer goes into the job's log, and how it ended is told in a word.
+
+Every connection is judged at the moment it is made (`addresses`), whatever name or spelling led to it and at each hop of
+a redirect. Nothing is taken from this process's environment: no proxy, no netrc, no cookie.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from time import time
+
+import aiohttp
+from yarl import URL
+
+from .. import __version__, addresses, answers, signing
+from ..errors import QueueError
+from ..record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..addresses import Rules
+    from ..model import Call
+
+AGENT = f"queuectl/{__version__}"
+LINE_MAX, FIELD_MAX = 16_384, 65_536  # of an answer's head
+MOVED = frozenset((301, 302, 303, 307, 308))
+KEEPS_METHOD = frozenset((307, 308))
+TO_ONE_PLACE = frozenset(("authorization", "proxy-authorization", "cookie", "host", "webhook-signature", "x-api-key", "api-key"))
+NAMES_KEPT_S = 10  # how long a resolved name is used again; the address is judged each time it is connected to
+
+
+class Terms(Record):
+    """What a call runs under beyond what it says itself."""
+
+    timeout_s: float  # in all; 0: none
+    connect_s: float
+    output_max: int  # bytes of the body that are kept
+    rules: Rules
+
+
+class Ending(Record):
+    """How a call ended. `reason` is empty when it succeeded; `busy_s` is set when its target asked to be left alone, and
+    below zero when it did not say for how long."""
+
+    reason: str = ""
+    final: bool = False
+    busy_s: float | None = None
+
+
+class Failure(Exception):
+    """A call that failed for a reason that a word says; `detail` goes into the log."""
+
+    def __init__(self, reason: str, detail: str, final: bool = False) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.final = final
+
+
+class AddressRefused(OSError):
+    """Nobody may connect to this address from here."""
+
+
+class Client:
+    """Makes calls, many at once. One for each loop; close it."""
+
+    def __init__(self, secrets: signing.Secrets) -> None:
+        self._secrets = secrets
+        self.rules = addresses.Rules()
+        # What must not be sent twice gets a connection of its own: a kept one may be closed by the other side in the very
+        # moment of sending, and nobody could say whether the request was read.
+        self._kept = self._session(force_close=False)
+        self._fresh = self._session(force_close=True)
+
+    def _session(self, force_close: bool) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=0, force_close=force_close, ttl_dns_cache=NAMES_KEPT_S, socket_factory=self._socket
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            headers={"User-Agent": AGENT, "Accept-Encoding": "identity"},
+            max_line_size=LINE_MAX,
+            max_field_size=FIELD_MAX,
+        )
+
+    def _socket(self, found: tuple[object, ...]) -> socket.socket:
+        """Called with each address before it is connected to."""
+        family, kind, protocol, _, place = found
+        assert isinstance(place, tuple)
+        why = addresses.refusal(str(place[0]), self.rules)
+        if why:
+            raise AddressRefused(errno.EACCES, f"{place[0]} must not be called: {why}")
+        return socket.socket(family, kind, protocol)  # type: ignore[arg-type]
+
+    async def close(self) -> None:
+        await self._kept.close()
+        await self._fresh.close()
+
+    async def call(self, asked: Call, message_id: str, terms: Terms, log: int) -> Ending:
+        """Never raises but for cancellation and a full disk. `message_id` is the same on each attempt."""
+        self.rules = terms.rules
+        try:
+            async with asyncio.timeout(terms.timeout_s or None):
+                return await self._follow(asked, message_id, terms, log)
+        except Failure as failure:
+            return _told(log, failure)
+        except TimeoutError as fault:
+            connecting = isinstance(fault, aiohttp.ConnectionTimeoutError)
+            after = terms.connect_s if connecting else terms.timeout_s
+            what = "no connection" if connecting else "no whole answer"
+            return _told(log, Failure("connect timeout" if connecting else "timeout", f"{what} after {after:g} s"))
+        except (aiohttp.ClientError, OSError, ValueError) as fault:
+            if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            return _told(log, failure_of(fault))
+
+    async def _follow(self, asked: Call, message_id: str, terms: Terms, log: int) -> Ending:
+        """The request, and wherever it is redirected to."""
+        target, method, body = _target(asked.url), asked.method, (asked.body or "").encode()
+        headers = self._headers(asked, message_id, body)
+        for _ in range(asked.redirects + 1):
+            session = self._kept if method in ("GET", "HEAD", "OPTIONS") else self._fresh
+            async with session.request(
+                method,
+                target,
+                headers=headers,
+                data=body or None,
+                allow_redirects=False,
+                ssl=asked.verify,
+                proxy=asked.proxy,
+                timeout=aiohttp.ClientTimeout(total=None, connect=terms.connect_s or None),
+            ) as answer:
+                place = answer.headers.get("Location")
+                if answer.status not in MOVED or place is None or not asked.redirects:
+                    return await _take(asked, answer, terms, log)
+                following = _following(target, place)
+                _write(log, f"queuectl: {answer.status}, redirected to {following}\n".encode())
+            if answer.status not in KEEPS_METHOD and method not in ("GET", "HEAD"):
+                method, body = "GET", b""
+                headers = [(name, text) for name, text in headers if not name.lower().startswith(("content-", "webhook-"))]
+            if following.origin() != target.origin():
+                headers = [(name, text) for name, text in headers if name.lower() not in TO_ONE_PLACE]
+            target = following
+        raise Failure("too many redirects", f"redirected more than {asked.redirects} times")
+
+    def _headers(self, asked: Call, message_id: str, body: bytes) -> list[tuple[str, str]]:
+        given = {name.lower() for name, _ in asked.headers}
+        found = [*asked.headers]
+        if "idempotency-key" not in given:
+            found.append(("Idempotency-Key", message_id))
+        if body and "content-type" not in given:
+            found.append(("Content-Type", "application/json" if body[:1] in (b"{", b"[") else "text/plain; charset=utf-8"))
+        if asked.sign:
+            try:
+                key = self._secrets.key(asked.sign)
+            except QueueError as fault:
+                raise Failure("not signed", str(fault)) from None
+            found += signing.headers(key, message_id, int(time()), body).items()
+        return found
+
+
+def _target(url: str) -> URL:
+    """As it was written, when it was written as it is sent."""
+    try:
+        return URL(url, encoded=url.isascii())
+    except ValueError as fault:
+        raise Failure("bad url", f"{url} is no address: {fault}", final=True) from None
+
+
+def _following(target: URL, place: str) -> URL:
+    try:
+        following = target.join(URL(place, encoded=place.isascii()))
+        following.origin()
+    except ValueError:
+        raise Failure("bad redirect", f"redirected to {place[:200]!r}, which is no address") from None
+    if following.scheme not in ("http", "https") or not following.host:
+        raise Failure("bad redirect", f"redirected to {place[:200]!r}, which is neither http nor https", final=True)
+    return following
+
+
+async def _take(asked: Call, answer: aiohttp.ClientResponse, terms: Terms, log: int) -> Ending:
+    """Keep the answer and judge it."""
+    kept, head, size, cut = [], _head(answer), 0, False
+    async for piece in answer.content.iter_any():
+        room = terms.output_max - size
+        size += len(piece)
+        piece = piece[:room]
+        if asked.expect_body is not None:
+            kept.append(piece)
+        _write(log, head + piece)
+        head = b""
+        if size > terms.output_max:
+            cut = True
+            answer.close()
+            break
+    _write(log, head)
+    if cut:
+        _write(log, f"\n[queuectl: the answer was cut here, after {terms.output_max} bytes]\n".encode())
+    return _judged(asked, answer, b"".join(kept), log)
+
+
+def _judged(asked: Call, answer: aiohttp.ClientResponse, body: bytes, log: int) -> Ending:
+    final = answers.forbids_retry(answer.headers)
+    busy = None
+    if answer.status in answers.BUSY:
+        told = answers.retry_after_s(answer.headers.get("Retry-After"), time())
+        busy = -1.0 if told is None else told
+    if not answers.is_expected(answer.status, asked.expect_status):
+        return Ending(f"http {answer.status}", final, busy)
+    if asked.expect_body is not None and asked.expect_body.encode() not in body:
+        return _told(log, Failure("unexpected body", f"the answer does not contain {asked.expect_body[:200]!r}", final))
+    return Ending(busy_s=busy)
+
+
+def _head(answer: aiohttp.ClientResponse) -> bytes:
+    """Status line and headers as they came."""
+    version = answer.version or aiohttp.HttpVersion11
+    lines = [f"HTTP/{version.major}.{version.minor} {answer.status} {answer.reason or ''}".rstrip().encode("utf-8", "replace")]
+    lines += [name + b": " + value for name, value in answer.raw_headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def failure_of(fault: Exception) -> Failure:
+    """In a word what kept a request from being answered, from what the client raises."""
+    cause = fault.os_error if isinstance(fault, aiohttp.ClientConnectorError) else fault
+    text = str(cause) or type(fault).__name__
+    if isinstance(cause, AddressRefused) or "must not be called" in text:
+        return Failure("address refused", cause.strerror or text if isinstance(cause, OSError) else text, final=True)
+    if isinstance(fault, aiohttp.InvalidURL):
+        return Failure("bad url", text, final=True)
+    for kinds, reason in REASONS_OF:
+        if isinstance(fault, kinds):
+            return Failure(reason, text)
+    if isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED:
+        return Failure("connection refused", text)
+    return Failure("cannot connect" if isinstance(fault, aiohttp.ClientConnectorError) else "cut", text)
+
+
+REASONS_OF: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((aiohttp.ClientConnectorDNSError, socket.gaierror), "name not found"),
+    ((aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError, ssl.SSLError), "not trusted"),
+    ((aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError), "proxy failed"),
+    ((aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError), "cut"),
+    ((aiohttp.ClientResponseError, ValueError), "bad answer"),
+)
+
+
+def _told(log: int, failure: Failure) -> Ending:
+    """The failure, with a line in the log."""
+    _write(log, f"queuectl: {failure.reason}: {failure}\n".encode("utf-8", "backslashreplace"))
+    return Ending(failure.reason, failure.final)
+
+
+def _write(log: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(log, content) :]
