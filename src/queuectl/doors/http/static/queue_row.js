@@ -1,0 +1,69 @@
+// A queue as a row of a table: how deep, how old, how fast it may run, and the switch that pauses it.
+
+import { patch } from './api.js';
+import { fill, h, mark, row, say, show } from './dom.js';
+import { live } from './live.js';
+import { ask, cells, complain, field, tell, toggle } from './parts.js';
+import { about, brief, visible } from './words.js';
+
+export const QUEUE_FULL = ['Queue', '>Pending', '>Running', '>Failed', '>Dead', '>Completed', '>Oldest', 'Limits', '>Served'];
+export const QUEUE_SHORT = ['Queue', '>Pending', '>Running', '>Failed', '>Oldest', '>Served'];
+const STATES = { '>Pending': 'pending', '>Running': 'processing', '>Failed': 'failed', '>Dead': 'dead', '>Completed': 'completed' };
+
+export function queueRow(titles, changed) {
+  const made = cells(titles);
+  const at = (title) => made[titles.indexOf(title)] ?? h('td');
+  const name = h('a');
+  const badge = h('span.chip', { 'data-tone': 'failed' }, 'paused');
+  const counts = Object.entries(STATES).map(([title, state]) => [state, at(title).appendChild(h('a'))]);
+  const limits = h('button.link.writes', { type: 'button' });
+  const limitsRead = h('span.reads');
+  const node = h('tr', null, made);
+  at('Queue').append(name, ' ', badge);
+  at('Limits').append(limits, limitsRead);
+  limits.addEventListener('click', () => changeLimits(node.queue, changed));
+  return row(node, (queue) => {
+    node.queue = queue;
+    const address = `#/jobs?queue=${encodeURIComponent(queue.queue)}`;
+    mark(say(name, visible(queue.queue)), 'href', address);
+    show(badge, queue.paused);
+    for (const [state, link] of counts) {
+      mark(mark(say(link, brief(queue[state] ?? 0)), 'href', `${address}&state=${state}`), 'data-zero', !queue[state]);
+    }
+    const oldest = queue.oldest_waiting_seconds;
+    say(at('>Oldest'), oldest === null || oldest === undefined ? '–' : about(oldest));
+    say(limits, limitWords(queue));
+    say(limitsRead, limitWords(queue));
+    showSwitch(at('>Served'), queue, changed);
+  });
+}
+
+function showSwitch(place, queue, changed) {
+  const said = `${queue.paused}${live.readOnly}`;
+  if (place.dataset.said === said) return;
+  place.dataset.said = said;
+  fill(place, live.readOnly ? h('span', null, queue.paused ? 'no' : 'yes')
+    : toggle(`${queue.queue} is served`, !queue.paused, () => change(queue.queue, { paused: !queue.paused }, queue.paused ? 'is served again' : 'is paused; what runs goes on', changed)));
+}
+
+export const limitWords = ({ parallel, rate }) => [parallel && `${parallel} at once`, rate].filter(Boolean).join(', ') || 'none';
+
+async function change(name, wish, done, changed) {
+  try {
+    await patch(`queues/${encodeURIComponent(name)}`, wish);
+    tell(`Queue ${name} ${done}`);
+    await changed();
+  } catch (problem) {
+    complain(problem);
+  }
+}
+
+async function changeLimits(queue, changed) {
+  const parallel = h('input', { type: 'number', name: 'parallel', min: 1, step: 1, value: queue.parallel ?? '', placeholder: 'no limit' });
+  const rate = h('input', { type: 'text', name: 'rate', value: queue.rate ?? '', placeholder: 'no limit' });
+  const given = await ask({
+    title: `Limits of queue ${queue.queue}`, go: 'Set limits',
+    body: h('div', null, field('At once', parallel, 'How many of its jobs may run at the same time.'), field('Rate', rate, 'How many may start in a time: 10/s, 90/m, 500/h.')),
+  });
+  if (given) await change(queue.queue, { parallel: given.parallel === '' ? null : Number(given.parallel), rate: given.rate || null }, 'has its limits', changed);
+}
