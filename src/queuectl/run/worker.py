@@ -23,6 +23,7 @@ from .leased import Leased
 from .slots import Slots
 from .surroundings import Surroundings
 from .terms import Terms
+from .wanted import Wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ class Worker:
         self._committer = Committer(self.queue, self.id, self.serving)
         self._wake_fd = self._surroundings.wake_fd
         self._parent = self._watch_keeper()
-        for fd in (self._ears.fd, self._committer.fd, self._wake_fd, self._parent):
+        self._wanted = Wanted(self.queue, self.keeper[0])
+        for fd in (self._ears.fd, self._committer.fd, self._wake_fd, self._parent, self._wanted.fd):
             if fd >= 0:
                 self._slots.poll.register(fd)
         self._say(f"worker {self.id} runs, {self.slots} slot{'s' if self.slots > 1 else ''}")
@@ -134,6 +136,7 @@ class Worker:
 
     def _recover(self) -> None:
         recovery.sweep(self)
+        self._wanted.look()
         self._next_tick = monotonic() + self._leased.tick_s
 
     def _signalled(self, number: int, frame: Any) -> None:
@@ -158,6 +161,7 @@ class Worker:
                 self.queue.store.remove_worker(self.id)
         self.journal.close(remove=clean)
         self._ears.close()
+        self._wanted.close()
         self._slots.close()
         if self._parent >= 0:
             os.close(self._parent)
@@ -179,6 +183,8 @@ class Worker:
                 self._become_keeper()
             elif fd == self._wake_fd:
                 os.read(self._wake_fd, 4096)
+            elif fd == self._wanted.fd:
+                self._look_around()
         for report in self._committer.news():
             self._committed(report)
         if self._signals:
@@ -221,6 +227,7 @@ class Worker:
     def _look_around(self) -> None:
         """The slow poll's own work, none of which is worth a worker's death: a full disk or a busy store passes."""
         try:
+            self._wanted.look()
             recovery.sweep(self)
             if self.queue.store.shared:
                 rescue.rescue(self)
