@@ -59,6 +59,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("transfer", "write jobs as JSON lines"),
     "import": ("transfer", "read jobs from an export or a jobs_database.json"),
     "send": ("send", "put a packet into a folder that another machine's queue runs in order"),
+    "spool attach": ("spool", "run the packets that arrive in a folder as jobs, strictly in order"),
+    "spool list": ("spool", "the attached folders, what each is at"),
+    "spool detach": ("spool", "run no more packets of a folder"),
+    "spool retry": ("spool", "run the packet again at which a spool has stopped"),
+    "spool skip": ("spool", "go on without a packet that failed or never came"),
     "completion": ("completion", "shell completion for bash, zsh or fish"),
 }
 
