@@ -125,18 +125,18 @@ def finish(job: Job, event: Finished, now: int) -> tuple[Job, str]:
     A run that somebody asked to cancel is cancelled however it failed; one that succeeded all the same is complete.
     """
     outcome = event.outcome
-    closed = job.but(
-        attempts=job.attempts + 1,
-        started_us=outcome.started_us,
-        finished_us=outcome.ended_us,
-        exit_code=outcome.exit_code,
-        reason=outcome.reason or None,
-    )
+    ended: dict[str, Any] = {
+        "attempts": job.attempts + 1,
+        "started_us": outcome.started_us,
+        "finished_us": outcome.ended_us,
+        "exit_code": outcome.exit_code,
+        "reason": outcome.reason or None,
+    }
     if outcome.succeeded:
-        return enter(closed, COMPLETED), outcome.note
+        return enter(job, COMPLETED, **ended), outcome.note
     if job.stop == "cancel":
-        return enter(closed, CANCELLED, reason="cancelled"), ""
-    return failed(closed, event, outcome.ended_us)
+        return enter(job, CANCELLED, **ended | {"reason": "cancelled"}), ""
+    return failed(job.but(**ended), event, outcome.ended_us)
 
 
 def failed(closed: Job, event: Finished | Interrupted, ended_us: int) -> tuple[Job, str]:

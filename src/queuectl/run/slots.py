@@ -147,9 +147,8 @@ class Slots:
             if known:
                 self._journal.ended(run.trace)
         run.over = True
-        if run.pidfd >= 0:
-            self._by_fd.pop(run.pidfd, None)
-            run.close()  # which takes it out of the poll too
+        self._unregister(run)  # to close is not enough while a child that comes up holds a copy
+        run.close()
         if not run.ending:
             del self.runs[run.key]
         self.collected.append(run)

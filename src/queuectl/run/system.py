@@ -15,19 +15,20 @@ from ..record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .spawn import Launch
 
 PORTABLE = bool(os.environ.get("QUEUECTL_PORTABLE")) or not (hasattr(os, "pidfd_open") and hasattr(select, "epoll"))
+libc: Any = None
+if not PORTABLE:
+    from . import libc
 LOOK_S = 0.02  # how often children are looked at that have no descriptor
 
 
 def spawn(path: bytes, argv: tuple[bytes, ...], launch: Launch) -> int:
     """Start the program in a session of its own; returns its pid. Raises OSError, also for a failed exec."""
-    if PORTABLE:
-        return _portable_spawn(path, argv, launch)
-    from .libc import posix_spawn
-
-    return posix_spawn(path, argv, launch)
+    return _portable_spawn(path, argv, launch) if libc is None else libc.posix_spawn(path, argv, launch)
 
 
 def _portable_spawn(path: bytes, argv: tuple[bytes, ...], launch: Launch) -> int:
@@ -94,9 +95,7 @@ class Seen(Record):
 
 def look_at_end(pid: int) -> Seen | None:
     """How a child has ended; None while it runs."""
-    if not PORTABLE:
-        from . import libc
-
+    if libc is not None:
         try:
             told = libc.look_at_end(pid)
             return None if told is None else Seen(wait_status(told[0], told[1]), told[2:], True)

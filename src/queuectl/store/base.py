@@ -4,8 +4,10 @@ of each table lives here, once. Callers decide (`lifecycle.step`), the store wri
 
 from __future__ import annotations
 
+from _operator import attrgetter
 from _thread import RLock
 
+from ..bell import Listener
 from ..errors import Conflict
 from ..model import COMMAND, READY, Attempt, HistoryEntry, Job, WorkerRow
 from ..record import Record
@@ -86,9 +88,28 @@ class Store:
         seconds, that holds once the transaction is committed."""
         return None
 
+    def may_rescue(self) -> bool:
+        """Whether a worker of another machine that has kept no lease is dead for certain."""
+        return False
+
+    def lost_worker(self, but: list[int]) -> int | None:
+        """One whose lease has run out, none of `but`; nobody else can take it until this transaction ends."""
+        return None
+
+    def take_lease(self, worker: int) -> None:
+        """From here on this worker's word counts for nothing; inside a transaction."""
+
+    def leased_workers(self) -> list[WorkerRow]:
+        """The workers that hold a lease, where there are leases."""
+        return self.workers()
+
     def notify(self, name: str) -> int | None:
         """Ring a bell on other machines; returns how many workers there are, when it is known."""
         return None
+
+    def listener(self, folder: str, name: str) -> Listener:
+        """Somebody who waits for a bell."""
+        return Listener(folder, name)
 
     def close(self) -> None:
         raise NotImplementedError  # an engine's
@@ -235,8 +256,8 @@ class Store:
 
     def _write(self, changes: list[Change], actor: str) -> None:
         edits = [c for c in changes if c.event == "edit"]
-        self.run_many(sql.EDIT_JOB, [(*c.after.picked(sql.EDITABLE), c.before.number, c.before.version) for c in edits])
-        rows = [(*c.after.picked(sql.MUTABLE), c.before.number, c.before.version) for c in changes]
+        self.run_many(sql.EDIT_JOB, [(*_editable(c.after), c.before.number, c.before.version) for c in edits])
+        rows = [(*_mutable(c.after), c.before.number, c.before.version) for c in changes]
         self.run_many(sql.UPDATE_JOB, rows)
         ends = [_attempt_row(c.before, c.outcome) for c in changes if c.outcome is not None]
         self.run_many(sql.ATTEMPT_ENDED, ends)
@@ -349,6 +370,7 @@ class Store:
         return [job.but(worker=worker, version=job.version + 1) for job in jobs]
 
 
+_mutable, _editable = attrgetter(*sql.MUTABLE), attrgetter(*sql.EDITABLE)
 CUT_REASONS = {"give back": "stopped", "interrupt": "interrupted"}
 
 

@@ -88,7 +88,7 @@ class Claim:
             if not serving.serves(queue, needs):
                 continue
             self._gates[lane] = open_gates(row)
-            most = min([free + ahead, *map(self._room_of, self._gates[lane])])
+            most = min([free + ahead, serving.room(row[3]), *map(self._room_of, self._gates[lane])])
             picked += [Job(*job) for job in self._store.run(sql.READY_IN_LANE, (lane, most))] if most > 0 else []
         picked.sort(key=lambda job: (-job.priority, job.number))
         return self._until_careful(self._within(picked)[: free + ahead], free)
@@ -151,7 +151,7 @@ class Claim:
         store, worker, now = self._store, self._worker, self._now
         store.run_many(sql.CLAIM_RUNNING, [(worker, now, now, job.number) for job in jobs])
         fresh: dict[str, Any] = {"started_us": now, "finished_us": None, "exit_code": None, "reason": None}
-        claimed = [self._claimed(job, RUNNING).but(**fresh) for job in jobs]
+        claimed = [self._claimed(job, RUNNING, **fresh) for job in jobs]
         store.run_many(sql.ATTEMPT_STARTED, [(j.number, j.run, worker, now) for j in claimed])
         actor = f"worker {worker}"
         store.run_many(sql.INSERT_HISTORY, [(j.number, now, "start", RUNNING, j.run, actor, None) for j in claimed])
@@ -161,7 +161,7 @@ class Claim:
         self._store.run_many(sql.CLAIM_AHEAD, [(self._worker, self._now, job.number) for job in jobs])
         return [self._claimed(job, CLAIMED) for job in jobs]
 
-    def _claimed(self, job: Job, stage: Any) -> Job:
+    def _claimed(self, job: Job, stage: Any, **changes: Any) -> Job:
         after = job.but(
             stage=stage,
             state=state_of(stage, job.attempts),
@@ -169,6 +169,7 @@ class Claim:
             run=job.run + 1,
             version=job.version + 1,
             updated_us=self._now,
+            **changes,
         )
         self._store.sums.moved(job, after)
         return after
