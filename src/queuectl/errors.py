@@ -6,6 +6,7 @@ QueueError
 ├── NotAllowed        4   403   the folder, file or caller is not trusted
 ├── Conflict          5   409   the job exists, or its state does not allow this
 ├── StorageError      7   503   the store is damaged, full, read-only, of another version
+│   └── Replaced                it is another one than before: whoever works on what it knew must begin anew
 ├── TryAgainLater    75   503   somebody else holds the store; the same call may succeed
 └── WaitTimeout     124   504   what was waited for did not happen in time
 """
@@ -54,6 +55,10 @@ class Conflict(QueueError):
 class StorageError(QueueError):
     exit_code = 7
     http_status = 503
+
+
+class Replaced(StorageError):
+    pass
 
 
 class TryAgainLater(QueueError):

@@ -38,7 +38,7 @@ def set_queue(queue: Queue, name: str, *, must_exist: bool = False, **changes: i
         for column, value in changes.items():
             queue.store.run(CHANGES[column], (value, name))
         found = [limit for limit in of_queues(queue) if limit.name == name]
-    bell.ring(queue.place.run, bell.WORK)
+    queue.ring(bell.WORK)
     return found[0]
 
 
@@ -46,7 +46,7 @@ def set_key(queue: Queue, key: str, parallel: int | None, interval_us: int | Non
     """Limit all jobs with this limit key, those that wait already too."""
     with queue.store.transaction():
         queue.store.run(sql.SET_LIMIT, (key, parallel, interval_us))
-    bell.ring(queue.place.run, bell.WORK)
+    queue.ring(bell.WORK)
 
 
 def remove_key(queue: Queue, key: str) -> None:
@@ -54,7 +54,7 @@ def remove_key(queue: Queue, key: str) -> None:
     with queue.store.transaction():
         if not queue.store.run("delete from limits where key = ? returning key", (key,)):
             raise NotFound(f"there is no limit for {key!r}", hint="'queuectl limit list' shows what there is")
-    bell.ring(queue.place.run, bell.WORK)
+    queue.ring(bell.WORK)
 
 
 def rest_key(queue: Queue, key: str, until_us: int) -> None:

@@ -15,10 +15,18 @@ DATABASE_NAME = "queuectl.db"
 
 
 class Place(Record):
-    """The store's database file and the folder whose `job_logs/` and settings belong to it."""
+    """The store's database file and the folder whose `job_logs/` and settings belong to it. Of a store on a server only
+    the URL is known until it has been opened; then `database` names no file, but what lies beside it is this machine's."""
 
     database: str
     personal: bool = False  # the user's own queue, made on first use
+    url: str = ""  # of a store on a server; may hold a password, so it is never shown
+    shown: str = ""  # how to call it, when not by its file
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        return self.shown or self.database
 
     @property
     def folder(self) -> str:
@@ -53,12 +61,26 @@ def locate(environ: Mapping[str, str], cwd: str | None = None) -> Place:
 def from_url(url: str) -> Place:
     """The place that a URL names: `sqlite:///absolute/path`, or a plain path."""
     scheme, separator, rest = url.partition("://")
+    if separator and scheme in ("postgresql", "postgres"):
+        return Place("", url="postgresql://" + rest)
     if not separator:
         return Place(_absolute(url))
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return Place(rest)
-    hint = "write sqlite:///absolute/path/queuectl.db or a plain path"
-    raise InvalidInput(f"store URL {url.split('@')[-1]!r} is not understood", hint=hint, field="QUEUECTL_URL")
+    hint = "write sqlite:///absolute/path/queuectl.db, postgresql://user@host/database or a plain path"
+    raise InvalidInput(f"store URL {_without_secrets(url)!r} is not understood", hint=hint, field="QUEUECTL_URL")
+
+
+def _without_secrets(url: str) -> str:
+    return url.split("@")[-1].partition("?")[0]
+
+
+def from_argument(database: str, environ: Mapping[str, str]) -> Place:
+    """The place in a process that was started for it, which was given `Place.database`: of a store on a server the URL,
+    for its password, is in the environment."""
+    url = environ.get("QUEUECTL_URL", "")
+    shared = url.startswith(("postgresql://", "postgres://")) and os.path.basename(database) == "postgresql"
+    return from_url(url) if shared else Place(database)
 
 
 def _absolute(path: str) -> str:

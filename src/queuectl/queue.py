@@ -21,13 +21,16 @@ from .work import as_work, command_of, work_text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import Any, Self
+    from typing import Any, Self, TypeAlias
 
     from .config import Config
     from .lifecycle import Event
     from .locate import Place
     from .model import Attempt, HistoryEntry, Work
     from .store.base import Store
+    from .stored_settings import StoredSettings
+
+    Settings: TypeAlias = ConfigFile | StoredSettings
 
 # lifecycle, output and store.find are imported where they are used: `enqueue` needs none of them, and pays for each.
 WAIT_POLL_S = 2.0  # behind the bell
@@ -41,9 +44,9 @@ class Queue:
     """
 
     def __init__(self, place: Place, *, create: bool = True, upgrade: bool = True, actor: str = "") -> None:
-        self.place = place
         self.store: Store = open_store(place, create, upgrade)
-        self.settings = ConfigFile(place.folder)
+        self.place = self.store.place
+        self.settings: Settings = ConfigFile(self.place.folder) if not self.store.shared else _stored_settings(self.store)
         self.actor = actor or f"uid {os.geteuid()}"
         self.heard = 0  # how many workers the last bell reached
 
@@ -203,7 +206,7 @@ class Queue:
         with self.store.transaction():
             change = self.store.apply(job, edited(job, fields, clock.now_us()), clock.now_us(), self.actor)
         self.ring_work()
-        bell.ring(self.place.run, bell.DONE)
+        self.ring(bell.DONE)
         return change.after if change else self.get(job_id)
 
     def rerun(self, job_id: str | int) -> Job:
@@ -235,7 +238,7 @@ class Queue:
                     if change:
                         changed.append(change.after)
         self.ring_work()
-        bell.ring(self.place.run, bell.DONE)
+        self.ring(bell.DONE)
         return changed
 
     def prune(self, query: Query) -> list[Job]:
@@ -287,10 +290,15 @@ class Queue:
     def listener(self, name: str) -> bell.Listener:
         from .files import private_folder
 
-        return bell.Listener(private_folder(self.place.run), name)
+        return self.store.listener(private_folder(self.place.run), name)
 
     def ring_work(self) -> None:
-        self.heard = bell.ring(self.place.run, bell.WORK)
+        self.heard = self.ring(bell.WORK)
+
+    def ring(self, name: str) -> int:
+        """Wake who waits for this bell, after the commit that concerns them; returns how many workers there are to hear it."""
+        heard = bell.ring(self.place.run, name)
+        return (self.store.notify(name) or heard) if self.store.shared else heard
 
     # ------------------------------------------------------------ life
 
@@ -306,6 +314,12 @@ class Queue:
 
 if TYPE_CHECKING:
     Watch = Callable[[list[Job]], None]
+
+
+def _stored_settings(store: Store) -> StoredSettings:
+    from .stored_settings import StoredSettings
+
+    return StoredSettings(store)
 
 
 def _cwd() -> str:

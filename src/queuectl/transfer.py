@@ -285,5 +285,5 @@ def restore(queue: Queue, entries: Iterable[Entry]) -> int:
     with Restoring(queue) as restoring:
         for was in entries:
             restoring.add(was)
-    queue.heard = bell.ring(queue.place.run, bell.WORK)
+    queue.heard = queue.ring(bell.WORK)
     return restoring.added

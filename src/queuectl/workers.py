@@ -19,6 +19,8 @@ WAIT_POLL_S = 0.5
 def living(store: Store) -> list[WorkerRow]:
     """The workers whose very process exists. Those of other containers cannot be looked at from here: they count."""
     boot, namespace = clock.boot_id(), clock.pid_namespace()
+    if store.shared:  # those of other machines count while they hold a lease
+        return [row for row in store.leased_workers() if row.boot_id != boot or _lives(row, boot, namespace)]
     return [row for row in store.workers() if _lives(row, boot, namespace)]
 
 
@@ -51,7 +53,7 @@ def ask(queue: Queue, workers: list[WorkerRow], what: str) -> None:
     with queue.store.transaction():
         for row in workers:
             queue.store.ask_worker(row.id, what)
-    bell.ring(queue.place.run, bell.WORK)
+    queue.ring(bell.WORK)
 
 
 def wait_until_gone(queue: Queue, workers: list[WorkerRow], timeout_s: float | None = None) -> list[WorkerRow]:

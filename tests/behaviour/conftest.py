@@ -9,10 +9,10 @@ import pytest
 
 import queuectl
 
-from .harness import ENGINES, Place
+from .harness import EACH_ENGINE, ENGINES, Place
 
 
-@pytest.fixture(params=list(ENGINES))
+@pytest.fixture(params=EACH_ENGINE)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     place = Place(ENGINES[request.param](tmp_path), tmp_path)
     yield place

@@ -15,10 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import queuectl
 from queuectl.model import Job
 
-ENGINES: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite://{folder}/queuectl.db"}
+from . import postgres
+
+ENGINES: dict[str, Callable[[Path], str]] = {
+    "sqlite": lambda folder: f"sqlite://{folder}/queuectl.db",
+    "postgres": postgres.store_for,
+}
+WHY_NOT = {"postgres": postgres.missing()}
+# For parametrised fixtures: every engine, or a loud skip.
+EACH_ENGINE = [pytest.param(name, marks=pytest.mark.skipif(bool(WHY_NOT.get(name)), reason=WHY_NOT.get(name, ""))) for name in ENGINES]
 PATIENCE_S = 20.0
 # Shell text that will not end at TERM, and whose children leave its session, and their parent too.
 STUBBORN = (
@@ -68,7 +78,8 @@ class Place:
         self.queues: list[queuectl.Queue] = []
         self.processes: list[subprocess.Popen[Any]] = []
         self.mark = f"QUEUECTL_URL={url}\0".encode()
-        self.environ = {**os.environ, "QUEUECTL_URL": url}
+        self.environ = {**os.environ, "QUEUECTL_URL": url, "XDG_STATE_HOME": f"{folder}/state"}
+        os.environ["XDG_STATE_HOME"] = f"{folder}/state"
 
     def open(self, **settings: Any) -> queuectl.Queue:
         queue = queuectl.open(self.url)
@@ -124,6 +135,8 @@ class Place:
                     stream.close()
         for queue in self.queues:
             queue.close()
+        if self.url.startswith("postgresql:"):
+            postgres.drop(self.url)
 
 
 def work(queue: queuectl.Queue, slots: int = 2, **more: Any) -> None:

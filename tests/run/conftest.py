@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviour.harness import ENGINES, FAST, Place, alive, eventually
+from behaviour.harness import EACH_ENGINE, ENGINES, FAST, Place, alive, eventually
 
 import queuectl
 from queuectl.clock import is_alive
@@ -93,7 +93,7 @@ class Machine(Place):
         eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in more))
 
 
-@pytest.fixture(params=list(ENGINES))
+@pytest.fixture(params=EACH_ENGINE)
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
     machine = Machine(ENGINES[request.param](tmp_path), tmp_path)
     yield machine

@@ -69,7 +69,7 @@ class Lane:
     def wake(self) -> None:
         """A worker that an earlier server left may have made room: ours would learn of it seconds later."""
         if self.promised():
-            bell.ring(self.queue.place.run, bell.WORK)
+            self.queue.ring(bell.WORK)
 
 
 class Wish(Record):
@@ -104,7 +104,7 @@ class Intake:
             answers = [{"error": str(fault)} for _ in wanted]
             self._forget(wishes)
         else:
-            bell.ring(self._queue.place.run, bell.WORK)
+            self._queue.ring(bell.WORK)
             self._forget([wish for wish, answer in zip(wishes, answers, strict=True) if answer is None])
         return answers
 

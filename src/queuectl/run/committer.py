@@ -14,7 +14,8 @@ from threading import Thread
 from time import monotonic, sleep
 
 from .. import bell, clock
-from ..errors import StorageError, TryAgainLater
+from ..errors import Replaced, StorageError, TryAgainLater
+from ..model import CALL, Serving
 from ..record import Record
 from ..store import sql
 from ..store.base import Claimed
@@ -24,13 +25,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..errors import Conflict
     from ..lifecycle import Event
-    from ..model import Job, Serving
+    from ..model import Job
     from ..queue import Queue
     from .journal import Trace
 
 RETRY_S_MIN, RETRY_S_MAX = 0.05, 2.0
 SAY_AGAIN_S = 30.0
-BUSY_S_MAX = 20.0
 CLOCK_NOISE_US = 100_000
 NOTHING = Claimed([], None)
 
@@ -43,6 +43,8 @@ class Turn(Record):
     free: int = 0
     ahead: int = 0
     count_left: bool = False
+    rests: tuple[tuple[str, int], ...] = ()  # targets that asked to be left alone, until when
+    look_for_calls: bool = False  # tell whether calls are ready that this worker cannot make
 
 
 class Report(Record):
@@ -57,6 +59,7 @@ class Report(Record):
     room_made: bool  # a queue that was at its limit may let another worker's slot be used
     left: int  # jobs that are ready or become due, when the turn asked
     took_s: float
+    calls_wait: bool = False
 
 
 class Committer:
@@ -64,6 +67,7 @@ class Committer:
         self._queue = queue
         self._worker = worker
         self._serving = serving
+        self.calls_elsewhere = False  # calls are made by another process of the same keeper
         self._boot_id = clock.boot_id()
         self._offset_us: int | None = None
         self._turns: SimpleQueue[Turn | None] = SimpleQueue()
@@ -116,6 +120,8 @@ class Committer:
     def commit_here(self, turn: Turn) -> bool:
         """Commit in the loop's own thread, when there is nothing to do beside it: a job starts two thread switches
         sooner. False when the store did not take it: then the turn goes the patient way."""
+        if self._queue.store.shared:
+            return False  # a server may take its time, and the loop has none
         try:
             report = self._commit(turn)
         except (StorageError, TryAgainLater):
@@ -128,17 +134,19 @@ class Committer:
         self._wake_loop()
         # Only now: whoever waits for ends can wait a moment longer than a job that can start.
         if report.turn.events or report.turn.traces:
-            bell.ring(self._queue.place.run, bell.DONE)
+            self._queue.ring(bell.DONE)
         if report.room_made:
-            bell.ring(self._queue.place.run, bell.WORK)
+            self._queue.ring(bell.WORK)
 
     def _persist(self, turn: Turn) -> Report:
         pause, said, began = RETRY_S_MIN, -SAY_AGAIN_S, monotonic()
         while True:
             try:
                 return self._commit(turn)
+            except Replaced:
+                raise  # what this worker knows is worth nothing: the next one looks at what there is
             except (StorageError, TryAgainLater) as trouble:
-                if isinstance(trouble, TryAgainLater) and monotonic() - began > BUSY_S_MAX:
+                if isinstance(trouble, TryAgainLater) and monotonic() - began > self._queue.store.busy_s_max:
                     raise  # it may be we who hold it, by a lock that could not be given back: a new process has none
                 if monotonic() - said >= SAY_AGAIN_S:
                     print(f"queuectl: {trouble}; trying again", file=sys.stderr, flush=True)
@@ -149,9 +157,12 @@ class Committer:
     def _commit(self, turn: Turn) -> Report:
         began, now = monotonic(), clock.now_us()
         store, actor = self._queue.store, f"worker {self._worker}"
+        lease_s = self._queue.settings.read().lease if store.shared else 0.0
         with store.transaction():
+            leased_until_s = store.keep_lease(self._worker, lease_s)
             store.apply_all(turn.events, now, actor, refused=_not_wanted)
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in turn.traces])
+            store.run_many(sql.REST_KEY, [*turn.rests])
             self._follow_clock()
             claimed = store.claim(self._worker, turn.free, turn.ahead, now, self._serving) if turn.free + turn.ahead else NOTHING
             stops = store.stops_asked(self._worker)
@@ -160,6 +171,9 @@ class Committer:
             room_made = bool(turn.events) and store.limited_jobs_wait()
             # Nothing may fail after the commit: it would be tried again, and what it has claimed be forgotten.
             left = self._left() if turn.count_left else 0
+            calls_wait = turn.look_for_calls and self._ready_calls() > 0
+        if leased_until_s is not None:
+            store.lease_until_s = leased_until_s
         took = monotonic() - began
         return Report(
             turn=turn,
@@ -171,7 +185,15 @@ class Committer:
             room_made=room_made,
             left=left,
             took_s=took,
+            calls_wait=calls_wait,
         )
+
+    def _ready_calls(self) -> int:
+        """Calls of the served queues that are ready: another process makes them."""
+        store, serving = self._queue.store, Serving(self._serving.queues, (*self._serving.offers, CALL))
+        store.write_sums()
+        rows = store.run(sql.LANES_READY)
+        return sum(n for queue, needs, n in rows if CALL in needs.split() and serving.serves(queue, needs))
 
     def _follow_clock(self) -> None:
         """Before anything is called due: was the clock set since the last turn?"""
@@ -188,6 +210,7 @@ class Committer:
         store.write_sums()
         ready = sum(n for queue, needs, n in store.run(sql.LANES_READY) if serving.serves(queue, needs))
         stages = ("later", "claimed", "running")
+        ready += self._ready_calls() if self.calls_elsewhere else 0
         return int(ready) + sum(n for queue, _, stage, n in store.counts() if stage in stages and serving.serves(queue))
 
 

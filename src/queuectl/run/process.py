@@ -8,7 +8,7 @@ import sys
 
 from .. import errors
 from ..clock import process_start
-from ..locate import Place
+from ..locate import from_argument
 from ..model import COMMAND, TAG
 from ..queue import Queue
 from .keeper import LEFT, PROVEN, RENEW, say
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     _mark_job_free()
     again = [*arguments[:3], ",".join([*filter(None, flags.split(",")), *[PROVEN] * (PROVEN not in flags)]), "1", *parts]
     try:
-        with Queue(Place(database)) as queue:
+        with Queue(from_argument(database, os.environ)) as queue:
             tags = [flag for flag in flags.split(",") if flag.startswith(TAG)]
             worker = Worker(queue, int(slots), tuple(queues.split(",")) if queues else (), offers=(COMMAND, *tags), say=say)
             worker.keeper_arguments = again

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 def open_store(place: Place, create: bool = True, upgrade: bool = True) -> Store:
     """The store at this place, made if it is missing and `create` says so, brought up to date if it is of an older
     version, unless `upgrade` is false. Raises StorageError, NotAllowed."""
+    if place.url:
+        from .postgres import PostgresStore
+
+        return PostgresStore(place, create=create, upgrade=upgrade)
     from .sqlite import SqliteStore
 
     return SqliteStore(place, create=create, upgrade=upgrade)

@@ -34,7 +34,7 @@ def metrics(store: Store, now_us: int) -> dict[str, Any]:
     """Throughput, success rate, durations and waiting time; percentiles over the newest ten thousand runs."""
     states = by_state(store)
     ended = states["completed"] + states["dead"]
-    rows = store.run("select queue, succeeded, failed, duration_us, waited_us from totals order by queue")
+    rows = store.run(sql.TOTALS)
     ends = store.run(sql.RECENT_ENDS, (NEWEST_ENDS,))
     durations = sorted((end - start) / 1e6 for end, start, _, _ in ends)
     return {

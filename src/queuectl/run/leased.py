@@ -1,0 +1,47 @@
+"""A worker's own part in its lease, on a store that machines share: when it cannot renew it, what others may start again
+ends here first. Where nobody else may take a worker for dead there is nothing to do.
+"""
+
+from __future__ import annotations
+
+from .. import clock, plan
+from ..model import HOLD
+from .tree import ProcessTable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..store.base import Store
+    from .slots import Slots
+    from .terms import Terms
+
+LOST = "store lost"  # why such a run was stopped
+
+
+class Leased:
+    def __init__(self, store: Store, slots: Slots, terms: Terms, say: Callable[[str], None]) -> None:
+        self._store = store
+        self._slots = slots
+        self._terms = terms
+        self._say = say
+        self.tick_s = min(plan.TICK_S, terms.config.lease / 8) if store.shared else plan.TICK_S
+
+    def left_s(self) -> float:
+        """Until the runs that may start elsewhere have to be asked to end, so that they are gone when the lease is."""
+        config = self._terms.config
+        margin = min(config.kill_grace + plan.TICK_S, config.lease / 3)
+        return self._store.lease_until_s - margin - clock.since_boot_us() / 1e6
+
+    def moments(self, now_s: float) -> list[float]:
+        return [now_s + max(0.1, self.left_s())] if self._store.shared and self._slots.runs else []
+
+    def tend(self) -> None:
+        if not self._store.shared or self.left_s() > 0:
+            return
+        runs = [run for run in self._slots.runs.values() if not run.ending and run.options.if_interrupted != HOLD]
+        if runs:
+            self._say(f"the store has not been reached for too long: ending {len(runs)} jobs, which may start elsewhere")
+            table = ProcessTable()
+            for run in runs:
+                self._slots.stop(run, LOST, table)

@@ -1,0 +1,143 @@
+"""The bell between machines: LISTEN and NOTIFY, beside the FIFOs of each machine, which go on ringing there.
+
+Never inside the transaction that it tells of: a commit that notifies takes a lock of the whole database. A bell that is
+rung again and again is heard at its first ring and then once in a while; the last ring is never swallowed. Who listens has
+a connection for that alone, in a thread that rings the listener's own FIFO. A ring that is lost (a server that was restarted,
+a pooler that keeps no sessions) costs the slow poll behind it, never a job.
+"""
+
+from __future__ import annotations
+
+import os
+from threading import Thread, Timer
+from time import monotonic
+
+from .. import bell
+from ..errors import QueueError
+from . import pg_link, pg_sql
+from .pg_link import psycopg
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .postgres import PostgresStore
+
+QUIET_S = {bell.WORK: 0.01, bell.DONE: 0.05}
+AGAIN_S, AGAIN_S_MAX = 0.2, 5.0
+ALIVE_S = 30.0  # a link without news is tried this often
+RING = f"select pg_notify(%s, ''), (select count(*) from workers where lease_us > {pg_sql.NOW_US})"
+
+
+def channel(store_id: str, name: str) -> str:
+    return f"queuectl_{store_id}_{name}"
+
+
+class Ringer:
+    """One process's hand on the bells."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+        self._rung: dict[str, float] = {}
+        self._later: dict[str, Timer] = {}
+
+    def ring(self, name: str) -> int | None:
+        """Returns how many workers there are; None when it rings later, or could not. Never raises: what it tells of has
+        been committed."""
+        quiet = QUIET_S.get(name, 0.05)
+        with self._store.lock:
+            if monotonic() - self._rung.get(name, -1.0) >= quiet:
+                return self._now(name)
+            if name not in self._later:
+                later = self._later[name] = Timer(quiet, self._now, (name,))
+                later.daemon = True
+                later.start()
+        return None
+
+    def _now(self, name: str) -> int | None:
+        with self._store.lock:
+            self._rung[name] = monotonic()
+            self._later.pop(name, None)
+            try:
+                [(_, workers)] = self._store.run(RING, (channel(self._store.store_id, name), ))
+            except QueueError:
+                return None
+            return int(workers)
+
+    def finish(self) -> None:
+        """Before the connection goes: what was to ring later rings now."""
+        with self._store.lock:
+            for name, later in list(self._later.items()):
+                later.cancel()
+                self._now(name)
+
+
+class SharedListener(bell.Listener):
+    """A listener that the bells of all machines reach."""
+
+    def __init__(self, folder: str, name: str, to: pg_link.Address, store_id: str) -> None:
+        super().__init__(folder, name)
+        self._to = to
+        self._channel = channel(store_id, name)
+        self._closed = False
+        self._db: pg_link.Connection | None = None
+        self._thread: Thread | None = None
+        if not to.pooled:
+            self._thread = Thread(target=self._serve, name="bell", daemon=True)
+            self._thread.start()
+
+    def _serve(self) -> None:
+        pause = AGAIN_S
+        while not self._closed:
+            try:
+                self._db = db = pg_link.connect(self._to, listening=True)
+                db.execute(f'listen "{self._channel}"')
+                self._pull()  # something may have rung before
+                pause = AGAIN_S
+                while not self._closed:
+                    for _ in db.notifies(timeout=ALIVE_S, stop_after=1):
+                        self._pull()
+                    if not self._closed:
+                        db.execute("select 1")
+            except (QueueError, psycopg.Error, OSError):
+                if self._closed:
+                    return
+                self._pause(pause)
+                pause = min(pause * 2, AGAIN_S_MAX)
+
+    def _pause(self, seconds: float) -> None:
+        end = monotonic() + seconds
+        from time import sleep
+
+        while not self._closed and monotonic() < end:
+            sleep(0.05)
+
+    def _pull(self) -> None:
+        """Under the descriptor that others wait for."""
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            return
+        try:
+            os.write(fd, b"!")
+        except OSError:
+            pass  # full: it has rung already
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        self._closed = True
+        db = self._db
+        if db is not None:
+            # The thread waits inside of it; ending the socket below it ends the wait.
+            try:
+                import socket
+
+                end = socket.socket(fileno=os.dup(db.fileno()))
+                end.shutdown(socket.SHUT_RDWR)
+                end.close()
+            except (OSError, psycopg.Error):
+                pass
+        if self._thread is not None:
+            self._thread.join(1.0)
+        if db is not None:
+            db.close()
+        super().close()

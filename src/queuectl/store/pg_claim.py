@@ -1,0 +1,151 @@
+"""The claim where many machines claim at once.
+
+Which lanes have ready jobs is seen in the index of ready jobs itself: a count of them would be a row that everybody
+writes. Behind a snapshot that somebody holds open, the entries of jobs that have long been taken stay in that index, and
+reading it from its beginning costs more with each of them. So a lane is read from the *mark* on, the place of the last job
+taken from it, and from the beginning only when that is cheap, or was long enough ago that it is cheap on the whole
+(`Patience`). What stands before the mark (a retry, a higher priority, an add that committed late) is found then.
+
+Limits hold over the fleet: the rows of limited queues and keys, and only those, are locked, in the order of their names,
+before what runs under them is counted. A pause waits for the claims that are under way.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from ..model import CLAIMED, RUNNING, Job
+from . import pg_sql, sql
+from .claim import Claim, Gate, open_gates
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..model import Serving
+    from .postgres import PostgresStore
+
+CHEAP_S = 0.003  # what takes no longer is done each time
+SHARE = 20  # what does takes at most one part in so many of the time
+AGAIN_US = 20_000  # after jobs that were ready were seen in somebody else's hands
+BEGINNING = (-(1 << 62), 0)
+
+
+class Patience:
+    """How often something may be done whose cost is only known from the last time."""
+
+    def __init__(self) -> None:
+        self.next_s = 0.0
+
+    def allows(self, now_s: float) -> bool:
+        return now_s >= self.next_s
+
+    def took(self, began_s: float, now_s: float) -> None:
+        cost = now_s - began_s
+        self.next_s = now_s + (SHARE * cost if cost > CHEAP_S else 0.0)
+
+
+class Marks:
+    """How far each lane has been used up, as this process knows."""
+
+    def __init__(self) -> None:
+        self.full_look = Patience()
+        self._of_lane: dict[int, tuple[int, int]] = {}
+
+    def of(self, lane: int) -> tuple[int, int]:
+        return self._of_lane.get(lane, BEGINNING)
+
+    def forget(self) -> None:
+        """Something may stand before the marks, and this process knows of it."""
+        self._of_lane.clear()
+
+    def move(self, taken: list[Job]) -> None:
+        for job in taken:
+            self._of_lane[job.lane] = max(self.of(job.lane), (-job.priority, job.number))
+
+
+class SharedClaim(Claim):
+    """One claim of one worker, beside others at the same moment."""
+
+    _store: PostgresStore
+
+    def pick(self, free: int, ahead: int, serving: Serving) -> list[Job]:
+        store = self._store
+        store.share_claims()
+        rows = [row for row in store.run(sql.OPEN_LANES) if serving.serves(row[1], row[2])]
+        for row in rows:
+            self._gates[row[0]] = open_gates(row)
+        if any(self._gates.values()):
+            rows = self._behind_locks(rows)
+        bounds = [(row[0], min([free + ahead, *map(self._room_of, self._gates[row[0]])])) for row in rows]
+        found = self._read([(lane, most) for lane, most in bounds if most > 0], free + ahead)
+        found.sort(key=lambda job: (-job.priority, job.number))
+        picked = self._until_careful(self._within(found)[: free + ahead], free)
+        store.marks.move(picked)
+        return picked
+
+    def _behind_locks(self, rows: list[Any]) -> list[Any]:
+        """The lanes whose limits are ours alone to use from here on, with those limits as they stand now."""
+        store = self._store
+        store.write_sums()  # what this transaction has ended makes room
+        limited = {gate for gates in self._gates.values() for gate in gates}
+        names = {kind: sorted(gate.name for gate in limited if gate.kind == kind) for kind in ("queue", "key")}
+        now: dict[tuple[str, str], Gate] = {}
+        for kind, lock in (("queue", pg_sql.LOCK_QUEUES), ("key", pg_sql.LOCK_KEYS)):
+            for name, *limits in store.run(lock, (names[kind],)) if names[kind] else ():
+                now[kind, name] = Gate(kind, name, *limits)
+        kept = []
+        for row in rows:
+            gates = self._gates[row[0]]
+            if any(gate.kind == "queue" and (gate.kind, gate.name) not in now for gate in gates):
+                continue  # paused in this moment
+            fresh = [now.get((gate.kind, gate.name)) for gate in gates]
+            self._gates[row[0]] = [gate for gate in fresh if gate is not None and gate.is_limited]
+            kept.append(row)
+        return kept
+
+    def _read(self, bounds: list[tuple[int, int]], wanted: int) -> list[Job]:
+        """The first jobs of these lanes, ours to take. When there were fewer than wanted, `opens_us` says when to look
+        again for those that the mark or another's hands have hidden."""
+        if not bounds or not wanted:
+            return []
+        marks, began = self._store.marks, monotonic()
+        full = marks.full_look.allows(began)
+        places = [BEGINNING if full else marks.of(lane) for lane, _ in bounds]
+        columns = ([lane for lane, _ in bounds], [p[0] for p in places], [p[1] for p in places], [most for _, most in bounds])
+        found = [Job(*row) for row in self._store.run(pg_sql.READY, columns)]
+        if full:
+            marks.full_look.took(began, monotonic())
+        if len(found) < wanted:
+            self._look_again(full, bounds, found)
+        return found
+
+    def _look_again(self, full: bool, bounds: list[tuple[int, int]], found: list[Job]) -> None:
+        lanes = [job.lane for job in found]
+        short = [lane for lane, most in bounds if lanes.count(lane) < most]
+        if not full:
+            at = self._now + max(0, round((self._store.marks.full_look.next_s - monotonic()) * 1e6))
+        elif self._store.run(pg_sql.SOME_READY, (short, [job.number for job in found])):
+            at = self._now + AGAIN_US
+        else:
+            return
+        self.opens_us = min(self.opens_us or at, at)
+
+    # ------------------------------------------------------------ writing
+
+    def _running(self, jobs: list[Job]) -> list[Job]:
+        if not jobs:
+            return []
+        store, worker, now = self._store, self._worker, self._now
+        store.run(pg_sql.CLAIM_RUNNING, (worker, now, now, [job.number for job in jobs]))
+        fresh: dict[str, Any] = {"started_us": now, "finished_us": None, "exit_code": None, "reason": None}
+        claimed = [self._claimed(job, RUNNING).but(**fresh) for job in jobs]
+        numbers, runs = [job.number for job in claimed], [job.run for job in claimed]
+        store.run(pg_sql.CLAIM_ATTEMPTS, (worker, now, numbers, runs))
+        store.run(pg_sql.CLAIM_HISTORY, (now, f"worker {worker}", numbers, runs))
+        return claimed
+
+    def _ahead(self, jobs: list[Job]) -> list[Job]:
+        if jobs:
+            self._store.run(pg_sql.CLAIM_AHEAD, (self._worker, self._now, [job.number for job in jobs]))
+        return [self._claimed(job, CLAIMED) for job in jobs]

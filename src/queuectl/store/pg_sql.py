@@ -1,0 +1,105 @@
+"""What PostgreSQL says otherwise than SQLite: for each shared statement that cannot be as it is, the one to run instead.
+
+Where SQLite has one writer at a time, here rows are locked: those to be changed before they are decided on, those to be
+claimed or made ready with `skip locked`, so that workers pass each other by.
+"""
+
+from __future__ import annotations
+
+from . import sql
+
+NOW_US = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
+
+OWN: dict[str, str] = {
+    sql.VERSION: sql.VERSION + " for update",
+    sql.EVERYDAY_LANE: sql.EVERYDAY_LANE + " for key share",
+    sql.ADD_LANE: sql.ADD_LANE.replace(
+        " returning",
+        # Made by somebody else in this moment: wait for them and take theirs.
+        " on conflict (queue, needs, limit_key) where first is null do update set queue = excluded.queue returning",
+    ),
+    sql.OPEN_LANES: """
+select lanes.id, lanes.queue, lanes.needs, lanes.limit_key, queues.parallel, queues.interval_us, queues.next_us,
+  limits.parallel, limits.interval_us, limits.next_us
+from lanes join queues on queues.name = lanes.queue left join limits on limits.key = lanes.limit_key
+where lanes.adder is null and queues.paused = 0""",
+    sql.LIMITED_WAIT: """
+select 1 from lanes join queues on queues.name = lanes.queue left join limits on limits.key = lanes.limit_key
+where (queues.parallel is not null or limits.parallel is not null)
+  and exists (select 1 from jobs where lane = lanes.id and stage = 'ready') limit 1""",
+    sql.LANES_READY: """
+select queue, needs, 1 from lanes
+where adder is null and exists (select 1 from jobs where lane = lanes.id and stage = 'ready')""",
+    sql.BUSY_IN_QUEUE: """
+with of as (select cast(? as text) as queue)
+select (select coalesce(sum(n), 0) from counts, of where counts.queue = of.queue and stage in ('claimed', 'running'))
+  + (select coalesce(sum(n), 0) from deltas, of where deltas.queue = of.queue and stage in ('claimed', 'running'))""",
+    sql.DUE: sql.DUE + " for update of jobs skip locked",
+    sql.REST_KEY: sql.REST_KEY.replace("max(", "greatest("),
+    sql.TOTALS: """
+select queue, sum(succeeded), sum(failed), sum(duration_us), sum(waited_us) from (
+  select * from totals
+  union all select queue, succeeded, failed, duration_us, waited_us from deltas where state is null) as lines
+group by queue order by queue""",
+}
+
+VERSIONS = "select number, version from jobs where number = any(%s) order by number for update"
+COUNTS = """
+select queue, state, stage, sum(n) from (
+  select * from counts union all select queue, state, stage, n from deltas where state is not null) as lines
+group by queue, state, stage having sum(n) <> 0 order by queue"""
+ADD_DELTAS = """
+insert into deltas (queue, state, stage, n, succeeded, failed, duration_us, waited_us)
+select * from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"""
+FOLD_DELTAS = """
+with gone as (delete from deltas returning *),
+kept as (
+  insert into counts (queue, state, stage, n)
+  select queue, state, stage, sum(n) from gone where state is not null group by 1, 2, 3 having sum(n) <> 0 order by 1, 2, 3
+  on conflict (queue, state, stage) do update set n = counts.n + excluded.n)
+insert into totals (queue, succeeded, failed, duration_us, waited_us)
+select queue, sum(succeeded), sum(failed), sum(duration_us), sum(waited_us) from gone where state is null group by 1 order by 1
+on conflict (queue) do update set succeeded = totals.succeeded + excluded.succeeded,
+  failed = totals.failed + excluded.failed, duration_us = totals.duration_us + excluded.duration_us,
+  waited_us = totals.waited_us + excluded.waited_us"""
+
+# Lanes of piles and of keys, once nothing of them is ready; locked first, so that an adder who has found one keeps it.
+IDLE_LANES = """
+select id from lanes where adder is null and (first is not null or limit_key <> '')
+  and not exists (select 1 from jobs where lane = lanes.id and stage = 'ready') limit 1000 for update skip locked"""
+DROP_LANES = """
+delete from lanes where id = any(%s) and not exists (select 1 from jobs where lane = lanes.id and stage = 'ready')"""
+
+# Each lane from a position on, in the order in which its jobs start. Whoever claims at the same time passes these by.
+READY = f"""
+select j.* from unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) as l (lane, turned, number, most)
+cross join lateral (
+  select {sql.JOB} from jobs
+  where jobs.lane = l.lane and jobs.stage = 'ready' and (-jobs.priority, jobs.number) > (l.turned, l.number)
+  order by -jobs.priority, jobs.number limit l.most for update skip locked) as j"""
+SOME_READY = "select 1 from jobs where lane = any(%s) and stage = 'ready' and number <> all(%s) limit 1"
+LOCK_QUEUES = """
+select name, parallel, interval_us, next_us from queues where name = any(%s) and paused = 0 order by name for update"""
+LOCK_KEYS = "select key, parallel, interval_us, next_us from limits where key = any(%s) order by key for update"
+CLAIM_RUNNING = """
+update jobs set stage = 'running', state = 'processing', worker = %s, run = run + 1, version = version + 1, updated_us = %s,
+  started_us = %s, finished_us = null, exit_code = null, reason = null
+where number = any(%s)"""
+CLAIM_AHEAD = """
+update jobs set stage = 'claimed', worker = %s, run = run + 1, version = version + 1, updated_us = %s where number = any(%s)"""
+CLAIM_ATTEMPTS = """
+insert into attempts (job, run, worker, started_us, log_start) select *, %s, %s, 0 from unnest(%s::bigint[], %s::bigint[])"""
+CLAIM_HISTORY = """
+insert into history (job, at_us, event, stage, run, actor)
+select job, %s, 'start', 'running', run, %s from unnest(%s::bigint[], %s::bigint[]) as t (job, run)"""
+
+# ---------------------------------------------------------------- leases
+
+# A lease of 0 is one that was taken away: nothing renews it.
+RENEW = f"update workers set lease_us = {NOW_US} + %s where id = %s and lease_us > 0 returning lease_us"
+HOLDS = f"select lease_us > {NOW_US} from workers where id = %s and lease_us > 0 for key share"
+LOST = f"""
+select id from workers where lease_us > 0 and lease_us < {NOW_US} - %s and boot_id <> 'restored' and not (id = any(%s))
+order by id for update skip locked"""
+TAKE_LEASE = "update workers set lease_us = 0 where id = %s"
+SINCE_START = "select extract(epoch from clock_timestamp() - pg_postmaster_start_time())"
