@@ -37,8 +37,23 @@ install() {
     fail "pip failed; all it said is in $log"
 }
 
+# The dashboard's tests drive a real browser. Whoever may install one here gets it; for others they skip, and say so.
+browser() {
+    for name in chromium chromium-browser google-chrome; do
+        if command -v "$name" >/dev/null 2>&1; then return; fi
+    done
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "installing chromium for the dashboard's tests"
+        { timeout 300 apt-get update -qq && DEBIAN_FRONTEND=noninteractive timeout 900 apt-get install -y -qq --no-install-recommends chromium; } \
+            >.venv/browser.log 2>&1 && return
+        echo "chromium could not be installed; what was said is in .venv/browser.log" >&2
+    fi
+    echo "NOTE: there is no chromium here, so the dashboard's tests will be skipped; on Debian: apt-get install chromium" >&2
+}
+
 { new_enough .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1; } || make_venv
 install
+browser
 .venv/bin/python -m compileall -q src .venv/lib >/dev/null || true  # some packages carry files for other versions
 touch .venv/.ready
 echo "ready: .venv/bin/queuectl --help"
