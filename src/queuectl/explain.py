@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import clock, codec, limits
+from . import clock, codec, limits, spools
 from .bell import NO_WORKER
 from .model import TAG, Job, Limit, Query, Serving
 from .schedule import ago, rate_text
@@ -18,7 +18,7 @@ def explain(queue: Queue, job: Job) -> list[str]:
     """Everything that keeps the job from running, or how it ended: a sentence each."""
     match job.stage:
         case "completed" | "dead" | "cancelled":
-            return [_ended(job)]
+            return [_ended(job), *spools.stopped_by(queue, job)]
         case "running":
             started = ago((clock.now_us() - (job.started_us or 0)) / 1e6)
             stop = ["it is being stopped"] if job.stop else []

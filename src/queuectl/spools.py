@@ -284,7 +284,7 @@ def waits_for(queue: Queue, spool: Spool) -> list[str]:
             f"it has stopped at packet {spool.number}: job {job.id if job else spool.job} {ended}",
             f"'queuectl spool retry {spool.name}' runs it again, 'queuectl spool skip {spool.name}' goes on without it",
         ]
-    return [f"it waits for packet {next_number(spool.path)}", *trouble]
+    return [f"it waits for packet {next_number(spool.path)}" + (f": {spool.note}" if spool.note else ", which is not there")]
 
 
 def explain(queue: Queue, word: str) -> list[str]:
@@ -299,3 +299,11 @@ def explain(queue: Queue, word: str) -> list[str]:
                 return [f"packet {number} of spool {spool.name} is past: packet {following} is next"]
             return [f"packet {number} of spool {spool.name} is no job yet", *waits_for(queue, spool)]
     return []
+
+
+def stopped_by(queue: Queue, job: Job) -> list[str]:
+    """What a packet's job that has failed keeps from going on."""
+    if job.kind != "packet":
+        return []
+    held = [spool for spool in all_of(queue.store) if spool.job == job.number and is_stopped(queue, spool)]
+    return [f"spool {spool.name} waits: {waits_for(queue, spool)[1]}" for spool in held]

@@ -6,7 +6,7 @@ import os
 import sys
 
 from .. import codec, jsontext, spools
-from ..errors import InvalidInput
+from ..errors import InvalidInput, StorageError
 from ..workers import living
 from .command import JSON, NAMES_ONLY, Arguments, Command, Option
 from .open import the_queue
@@ -14,6 +14,8 @@ from .text import note, out, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..queue import Queue
     from ..spools import Spool
 
@@ -65,19 +67,18 @@ def show(arguments: Arguments) -> int:
     elif arguments.quiet:
         out("".join([f"{spool['name']}\n" for spool in found]))
     elif found:
-        table(
-            ("SPOOL", "FOLDER", "QUEUE", "NEXT", "IT"), [(s["name"], s["folder"], s["queue"], s["next"], s["is"][0]) for s in found]
-        )
+        rows = [(s["name"], s["folder"], s["queue"], s["next"], s["is"][0]) for s in found]
+        table(("SPOOL", "FOLDER", "QUEUE", "NEXT", "WHAT"), rows)
     elif sys.stdout.isatty():
         note("no spool is attached")
     return 0
 
 
-def _object(queue: Queue, spool: Spool) -> dict[str, object]:
+def _object(queue: Queue, spool: Spool) -> dict[str, Any]:
     try:
         number: int | None = spools.next_number(spool.path)
         said = spools.waits_for(queue, spool)
-    except spools.StorageError as fault:
+    except StorageError as fault:
         number, said = None, [str(fault)]
     job = queue.store.job(spool.job) if spool.job is not None else None
     return {

@@ -164,7 +164,7 @@ class Attached:
         if ahead:
             more = f" and {len(ahead) - SHOWN_MAX} more" if len(ahead) > SHOWN_MAX else ""
             listed = ", ".join(map(str, ahead[:SHOWN_MAX]))
-            said.append(f"packet {number} is not there, {listed}{more} {'is' if len(ahead) == 1 else 'are'}")
+            said.append(f"it is not there, but {listed}{more} {'is' if len(ahead) == 1 else 'are'}")
         for name in self.index.troubled()[:SHOWN_MAX]:
             said.append(f"{os.fsdecode(name)}: {self.index.files[name].why}")
         return "; ".join(said) or None

@@ -88,7 +88,7 @@ class Watch:
         self._by_watch: dict[int, tuple[Attached, bool]] = {}
         self._watches: dict[str, tuple[int, int, int]] = {}  # name → two watches, inode of `jobs`
         self._looked: dict[str, int] = {}  # name → when `jobs` was last changed, as of the last scan
-        self._seen: dict[str, tuple[str, int]] = {}  # name → stage and version of its job
+        self._seen: dict[str, tuple[int, int]] = {}  # name → its job and the version of that
         self._next_rescan = 0.0
         self._jobs_at: float | None = None  # when to ask for the jobs again; None: nothing was heard of them
         self._readers = Readers()
@@ -209,10 +209,10 @@ class Watch:
     def _jobs_have_news(self, now: float) -> None:
         """Of all jobs that spools wait for at once, and not sooner again than makes this dear."""
         found = self.queue.store.run(
-            "select spools.name, jobs.stage, jobs.version from spools left join jobs on jobs.number = spools.job"
+            "select spools.name, spools.job, jobs.version from spools left join jobs on jobs.number = spools.job"
             " where spools.job is not null"
         )
-        moved = [(name, (stage, version)) for name, stage, version in found if self._seen.get(name) != (stage, version)]
+        moved = [(name, (job, version)) for name, job, version in found if self._seen.get(name) != (job, version)]
         self._seen.update(moved)
         self._tend([self._attached[name] for name, _ in moved if name in self._attached])
         took = monotonic() - now
