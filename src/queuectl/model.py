@@ -261,6 +261,11 @@ class Serving:
     def __init__(self, queues: tuple[str, ...] = (), offers: Iterable[str] = (COMMAND,)) -> None:
         self.queues = queues
         self.offers = frozenset(offers)
+        self.at_once = 0  # jobs with the same key that it takes at most; 0: as many as there are
+        self.busy: dict[str, int] = {}  # how many it has of each key
+
+    def room(self, key: str) -> int:
+        return max(0, self.at_once - self.busy.get(key, 0)) if self.at_once and key else 1 << 30
 
     def serves(self, queue: str, needs: str = COMMAND) -> bool:
         named = queue in self.queues if self.queues else queue not in self.RESERVED

@@ -114,6 +114,7 @@ class Worker:
         self._wake_fd = self._surroundings.wake_fd
         self._parent = self._watch_keeper()
         self._wanted = Wanted(self.queue, self.keeper[0])
+        self._committer.calls_elsewhere = self._wanted.may_ask
         for fd in (self._ears.fd, self._committer.fd, self._wake_fd, self._parent, self._wanted.fd):
             if fd >= 0:
                 self._slots.poll.register(fd)
@@ -278,7 +279,9 @@ class Worker:
         started: list[tuple[Job, Event]] = [(r.job, Started(r.trace.started_us)) for r in untold if r.job.stage == CLAIMED]
         ahead = max(0, wanted - len(self._ahead)) if free + wanted else 0
         counting = self._until_idle and not self._slots.runs
-        turn = Turn(ended + started, [run.trace for run in untold], max(0, free - len(self._ahead)), ahead, counting)
+        look = self._rung and self._wanted.may_ask
+        traces = [run.trace for run in untold]
+        turn = Turn(ended + started, traces, max(0, free - len(self._ahead)), ahead, counting, look_for_calls=look)
         self._slots.events, self._rung, self._committing = [], False, True
         if self._slots.runs or self._ahead or not self._committer.commit_here(turn):
             self._committer.put(turn)
@@ -307,6 +310,8 @@ class Worker:
             self._rung = self._rung or len(self._slots.runs) + len(self._ahead) < self.slots
         for number, run, what in report.stops:
             self._stop_one(number, run, what)
+        if report.calls_wait:
+            self._wanted.ask_for_caller()
         if report.stopping:
             self.stop(report.stopping)
 
