@@ -7,7 +7,9 @@ import { choices, complain, field, jobAddress, nothing, tell } from './parts.js'
 import { visible } from './words.js';
 
 const KINDS = { command: 'Command', argv: 'Program and arguments', url: 'HTTP call' };
-const EDITABLE = ['command', 'argv', 'priority', 'label', 'timeout', 'max_retries', 'run_at', 'delay', 'queue', 'limit_key'];
+const EDITABLE = ['command', 'argv', 'priority', 'label', 'timeout', 'max_retries', 'delay', 'queue', 'limit_key'];
+const headersOf = (text) => text.split('\n').filter((line) => line.trim())
+  .map((line) => [line.split(':')[0].trim(), line.slice(line.indexOf(':') + 1).trim()]);
 const number = (text) => (/^-?\d+$/.test(text) ? Number(text) : text);
 
 // One row per field: name, label, hint, attributes, which kinds, how its text becomes JSON.
@@ -16,14 +18,14 @@ const FIELDS = [
   ['argv', 'Program and arguments', 'One a line; no shell reads them.', { rows: 4, required: true, spellcheck: 'false' }, ['argv'], (text) => text.replace(/\n$/, '').split('\n')],
   ['url', 'URL', null, { type: 'url', required: true, placeholder: 'https://' }, ['url']],
   ['method', 'Method', null, { options: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD'] }, ['url']],
-  ['headers', 'Headers', 'One a line: Name: value', { rows: 2, spellcheck: 'false' }, ['url'], (text) => Object.fromEntries(text.split('\n').filter((line) => line.trim()).map((line) => [line.split(':')[0].trim(), line.slice(line.indexOf(':') + 1).trim()]))],
+  ['headers', 'Headers', 'One a line: Name: value', { rows: 2, spellcheck: 'false' }, ['url'], (text) => headersOf(text)],
   ['body', 'Body', null, { rows: 3, spellcheck: 'false' }, ['url']],
   ['expect_status', 'Statuses that mean success', 'For example 200, 204; empty: every 2xx.', { placeholder: '2xx' }, ['url']],
   ['queue', 'Queue', null, { placeholder: 'default' }],
   ['priority', 'Priority', 'Larger runs first.', { type: 'number', placeholder: '0' }, null, number],
   ['max_retries', 'Retries', 'After the first run.', { type: 'number', min: 0, placeholder: 'the setting' }, null, number],
   ['timeout', 'Time limit', 'Seconds, or 10m, 2h; 0: none.', { placeholder: 'the setting' }],
-  ['delay', 'Not before', 'This long from now: 90, 10m, 2h30m.', { placeholder: 'now' }],
+  ['delay', 'Not before', 'From now: 90, 10m, 2h30m. Or a time: 2026-12-01T06:00Z', { placeholder: 'now' }],
   ['id', 'Id', null, { placeholder: 'the next number' }],
   ['label', 'Label', null, {}],
   ['key', 'Key', 'The same key adds a job once.', {}],
@@ -51,9 +53,9 @@ class Add extends View {
     this.fields = FIELDS.filter(([name]) => !this.edits || EDITABLE.includes(name)).map((spec) => this.field(spec, job));
     this.problem = h('p.wrong', { role: 'alert', hidden: true });
     const title = this.edits ? `Edit job ${visible(job.id)}` : job ? `Run job ${visible(job.id)} again` : 'New job';
-    fill(this, h('h1', null, title), h('form.card.form', { onsubmit: (event) => this.send(event), novalidate: true },
+    fill(this, h('h1', title), h('form.card.form', { onsubmit: (event) => this.send(event), novalidate: true },
       show(field('What runs', this.kind), !job), this.fields.map(({ box }) => box), this.problem,
-      h('div.row.end', null, h('a.button', { href: job ? jobAddress(job.id) : '#/jobs' }, 'Leave it'),
+      h('div.row.end', h('a.button', { href: job ? jobAddress(job.id) : '#/jobs' }, 'Leave it'),
         h('button.primary', { type: 'submit' }, this.edits ? 'Save' : 'Add the job'))));
     this.showKind();
     this.querySelector('textarea:not([hidden] *), input:not([hidden] *)')?.focus();
@@ -77,7 +79,8 @@ class Add extends View {
       if (kinds && !kinds.includes(this.kind.value)) continue;
       const text = input.value;
       if (this.edits ? text === before : !text && !input.required) continue;
-      asked[name] = text === '' && !input.required ? null : becomes ? becomes(text) : text;
+      const place = name === 'delay' && /^\d{4}-/.test(text) ? 'run_at' : name;
+      asked[place] = text === '' && !input.required ? null : becomes ? becomes(text) : text;
     }
     return asked;
   }

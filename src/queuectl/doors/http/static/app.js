@@ -107,9 +107,9 @@ function handled(key) {
 const keysAreOn = () => remembered('queuectl.keys') !== 'off';
 
 async function showHelp() {
-  const rows = KEYS.map(([key, what]) => [h('dt', null, ...key.split(' ').map((one) => h('kbd', null, one))), h('dd', null, what)]);
+  const rows = KEYS.map(([key, what]) => [h('dt', ...key.split(' ').map((one) => h('kbd', one))), h('dd', what)]);
   const box = h('input', { type: 'checkbox', checked: keysAreOn(), onchange: () => remember('queuectl.keys', box.checked ? null : 'off') });
-  await ask({ title: 'Keyboard', body: h('div', null, h('dl.keys', null, rows), h('label.check', null, box, 'Single keys do this')), go: 'Done' });
+  await ask({ title: 'Keyboard', body: h('div', h('dl.keys', rows), h('label.check', box, 'Single keys do this')), go: 'Done' });
 }
 
 // ------------------------------------------------------------ theme, and what this browser remembers
@@ -153,7 +153,7 @@ function showVerdict() {
     const shape = { good: 'completed', warn: 'warning', bad: 'dead' }[found.tone];
     node.title = found.text;
     node.href = found.href ?? '#/';
-    fill(node, shape ? icon(shape) : h('i'), h('span', null, found.title));
+    fill(node, shape ? icon(shape) : h('i'), h('span', found.title));
   }
   document.title = `${{ bad: '✖ ', warn: '⚠ ' }[found.tone] ?? ''}${root.dataset.page ?? 'queuectl'} · queuectl`;
   if (!live.status) return;
@@ -163,9 +163,9 @@ function showVerdict() {
 }
 
 function showLocked() {
-  fill(main, h('section.card.alone', null, h('h1', null, 'This queue is locked'),
-    h('p', null, 'The server does not know who you are. Open the one-time link that ', h('code', null, 'queuectl serve'), ' or ',
-      h('code', null, 'queuectl dashboard'), ' has printed, or make another one with ', h('code', null, 'queuectl token --link'), '.')));
+  fill(main, h('section.card.alone', h('h1', 'This queue is locked'),
+    h('p', 'The server does not know who you are. Open the one-time link that ', h('code', 'queuectl serve'), ' or ',
+      h('code', 'queuectl dashboard'), ' has printed, or make another one with ', h('code', 'queuectl token link'), '.')));
   current = { name: null, view: null };
 }
 

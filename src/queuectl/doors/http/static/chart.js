@@ -73,7 +73,7 @@ class Chart extends HTMLElement {
       return [svg('line', { class: 'rule', x1: 0, x2: width, y1: y, y2: y }),
         share > 0 && svg('text', { class: 'tick', x: width + 6, y: y + 4 }, this.what.format(this.top * share))];
     });
-    return svg('g', null, ...parts.flat(), ...this.ticks().map(([x, text]) => svg('text', { class: 'tick', x, y: height + 15 }, text)));
+    return svg('g', {}, ...parts.flat(), ...this.ticks().map(([x, text]) => svg('text', { class: 'tick', x, y: height + 15 }, text)));
   }
 
   ticks() {
@@ -89,7 +89,7 @@ class Chart extends HTMLElement {
   bars() {
     const { each } = this.inner;
     const wide = (each - (each > 4 ? 1 : 0)).toFixed(1);
-    return svg('g', null, ...this.what.series.map(({ tone, values }, down) => {
+    return svg('g', {}, ...this.what.series.map(({ tone, values }, down) => {
       const path = values.map((value, i) => {
         if (!value) return '';
         const far = Math.max(2.5, this.zero - this.y(value)) * (down ? 1 : -1);
@@ -100,7 +100,7 @@ class Chart extends HTMLElement {
   }
 
   lines() {
-    return svg('g', null, ...this.what.series.map(({ tone, values }) => {
+    return svg('g', {}, ...this.what.series.map(({ tone, values }) => {
       let pen = 'M';
       const path = values.map((value, i) => {
         if (value === null || value === undefined) {

@@ -11,10 +11,10 @@ import { count, many, oneLine, reasonOf, visible } from './words.js';
 class Dead extends View {
   start() {
     this.total = h('p.soft');
-    this.all = h('button.primary.writes', { type: 'button', onclick: () => this.many({ state: 'dead' }) });
+    this.all = h('button.primary.writes', { onclick: () => this.many({ state: 'dead' }) });
     this.groups = h('div.groups');
     this.none = nothing('Nothing is dead. Jobs come here when they have failed as often as they may.');
-    this.append(h('div.row.title', null, h('h1', null, 'Dead letters'), this.total, h('span.grow'), this.all), this.none, this.groups);
+    this.append(h('div.row.title', h('h1', 'Dead letters'), this.total, h('span.grow'), this.all), this.none, this.groups);
     const again = calm(() => this.load(() => this.refresh()), 700);
     for (const name of ['jobs', 'tick']) this.on(live, name, again);
     this.load(() => this.refresh());
@@ -34,18 +34,18 @@ class Dead extends View {
     const where = { state: 'dead', reason: group.reason ?? '', exit_code: group.exit_code ?? '' };
     const number = h('b');
     const newest = h('div.row');
-    const retryAll = h('button.writes', { type: 'button', onclick: () => this.many(where) });
+    const retryAll = h('button.writes', { onclick: () => this.many(where) });
     const node = h('section.card.group', { 'data-wanted': wanted },
-      h('div.head', null, h('h2', null, icon('dead'), visible(reasonOf(group))), number),
-      newest, h('div.row', null, retryAll, h('a.button', { href: `#/jobs?${new URLSearchParams(where)}` }, 'Choose among them')));
+      h('div.head', h('h2', icon('dead'), visible(reasonOf(group))), number),
+      newest, h('div.row', retryAll, h('a.button', { href: `#/jobs?${new URLSearchParams(where)}` }, 'Choose among them')));
     return row(node, (now) => {
       say(number, `${count(now.count)} ×`);
       fill(retryAll, icon('retry'), `Retry ${now.count === 1 ? 'it' : `all ${count(now.count)}`}`);
       const job = now.newest;
       if (node.dataset.newest === `${job.id} ${job.run}`) return;
       mark(node, 'data-newest', `${job.id} ${job.run}`);
-      fill(newest, h('span.soft', null, 'newest'), h('a', { href: jobAddress(job.id) }, visible(job.id)), h('code.cut', null, oneLine(job.command)),
-        time(job.updated_at), now.count > 1 && h('button.link.writes', { type: 'button', onclick: () => this.one(job) }, 'Retry this one'));
+      fill(newest, h('span.soft', 'newest'), h('a', { href: jobAddress(job.id) }, visible(job.id)), h('code.cut', oneLine(job.command)),
+        time(job.updated_at), now.count > 1 && h('button.link.writes', { onclick: () => this.one(job) }, 'Retry this one'));
     });
   }
 

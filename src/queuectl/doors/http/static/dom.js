@@ -4,11 +4,13 @@ const PROPERTIES = new Set(['value', 'checked', 'indeterminate', 'selected']);
 const SVG = 'http://www.w3.org/2000/svg';
 
 /** h('a.chip', {href: '#/'}, 'text', child, …): an element. Falsy children are left out, functions become listeners. */
-export function h(kind, props, ...children) {
+export function h(kind, ...rest) {
   const [tag, ...classes] = kind.split('.');
   const made = document.createElement(tag);
+  if (tag === 'button') made.type = 'button';
   if (classes.length) made.className = classes.join(' ');
-  return filled(made, props, children);
+  const given = rest[0]?.constructor === Object;
+  return filled(made, given ? rest[0] : {}, given ? rest.slice(1) : rest);
 }
 
 export function svg(tag, props, ...children) {
@@ -16,7 +18,7 @@ export function svg(tag, props, ...children) {
 }
 
 function filled(made, props, children) {
-  for (const [name, value] of Object.entries(props ?? {})) {
+  for (const [name, value] of Object.entries(props)) {
     if (value === null || value === undefined) continue;
     if (typeof value === 'function') made.addEventListener(name.slice(2), value);
     else if (PROPERTIES.has(name)) made[name] = value;

@@ -35,7 +35,7 @@ export function facts(list, job) {
     .filter(({ value }) => value !== null && value !== undefined && value !== '');
   follow(list, known, ({ name }) => name, ({ name, href }) => {
     const value = href ? h('a') : h('span');
-    return row(h('div', null, h('dt', null, name), h('dd', null, value)), (fact) => {
+    return row(h('div', h('dt', name), h('dd', value)), (fact) => {
       say(value, visible(fact.value));
       if (fact.href) mark(value, 'href', fact.href);
     });

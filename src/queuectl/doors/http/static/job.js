@@ -29,7 +29,7 @@ class JobView extends View {
 
   build() {
     this.state = stateMark();
-    this.name = h('h1', null, `Job ${visible(this.id)}`);
+    this.name = h('h1', `Job ${visible(this.id)}`);
     this.label = h('span.chip');
     this.buttons = h('div.row.writes');
     this.command = h('code.command');
@@ -43,10 +43,10 @@ class JobView extends View {
     this.attemptCard = card('Runs', table(RUNS, this.attempts, 'two'));
     this.dependantCard = card('What waits for it', this.dependants);
     this.append(
-      h('div.row.title', null, this.state, this.name, this.label, h('span.grow'), this.buttons),
-      h('section.card', null, h('div.row.top', null, this.command, copyButton(commandLine, 'Copy as a command line')), this.why),
-      h('div.grid.wide', null, h('section.card.log', null, h('h2', null, 'Output'), this.output), card('Facts', this.facts)),
-      this.attemptCard, h('div.grid', null, card('History', this.history), this.dependantCard));
+      h('div.row.title', this.state, this.name, this.label, h('span.grow'), this.buttons),
+      h('section.card', h('div.row.top', this.command, copyButton(commandLine, 'Copy as a command line')), this.why),
+      h('div.grid.wide', h('section.card.log', h('h2', 'Output'), this.output), card('Facts', this.facts)),
+      this.attemptCard, h('div.grid', card('History', this.history), this.dependantCard));
   }
 
   async refresh() {
@@ -56,9 +56,9 @@ class JobView extends View {
     const [attempts, history, explained, dependants] = await Promise.all(
       ['/attempts', '/history', '/explain', '/dependants'].map((rest) => get(path(rest))));
     this.showWhy(explained.reasons);
-    this.showAttempts(attempts.attempts ?? attempts, job);
-    this.showHistory(history.history ?? history);
-    this.showDependants(dependants.dependants ?? dependants);
+    this.showAttempts(attempts.attempts, job);
+    this.showHistory(history.history);
+    this.showDependants(dependants.dependants);
   }
 
   showJob(job) {
@@ -82,11 +82,11 @@ class JobView extends View {
     this.buttons.dataset.said = said;
     const main = names.find((name) => ACTIONS[name].main);
     fill(this.buttons,
-      names.map((name) => h('button', { type: 'button', class: name === main ? 'primary' : null, onclick: () => this.act(name) }, icon(ACTIONS[name].shape ?? name), ACTIONS[name].label)),
+      names.map((name) => h('button', { class: name === main ? 'primary' : null, onclick: () => this.act(name) }, icon(ACTIONS[name].shape ?? name), ACTIONS[name].label)),
       editable && h('a.button', { href: `#/add?edit=${encodeURIComponent(job.id)}` }, icon('edit'), 'Edit'),
-      h('button', { type: 'button', onclick: () => this.rerun() }, icon('running'), 'Run again'),
+      h('button', { onclick: () => this.rerun() }, icon('running'), 'Run again'),
       h('a.button', { href: `#/add?from=${encodeURIComponent(job.id)}` }, icon('edit'), 'Edit and run again'),
-      h('button', { type: 'button', onclick: () => copy(asCommand(this.job)) }, icon('copy'), 'Copy as command'));
+      h('button', { onclick: () => copy(asCommand(this.job)) }, icon('copy'), 'Copy as command'));
   }
 
   async act(name) {
@@ -128,7 +128,7 @@ class JobView extends View {
 function attemptRow() {
   const made = cells(RUNS);
   const [run, end, started, duration, processor, memory, worker] = made;
-  return row(h('tr', null, made), (attempt) => {
+  return row(h('tr', made), (attempt) => {
     say(run, attempt.run);
     const good = attempt.exit_code === 0 && !attempt.reason;
     const text = attempt.ended_at ? visible(reasonOf(attempt)) : 'still runs';
@@ -146,8 +146,8 @@ function attemptRow() {
 }
 
 function historyLine(entry) {
-  return row(h('li', null, h('b', null, visible(entry.event)), h('span', null, ` → ${entry.stage}`), entry.run ? h('span.soft', null, ` run ${entry.run}`) : null,
-    h('span.soft', null, ` by ${visible(entry.by)}`), entry.note && h('p', null, visible(entry.note)), time(entry.at)), () => {});
+  return row(h('li', h('b', visible(entry.event)), h('span', ` → ${entry.stage}`), entry.run ? h('span.soft', ` run ${entry.run}`) : null,
+    h('span.soft', ` by ${visible(entry.by)}`), entry.note && h('p', visible(entry.note)), time(entry.at)), () => {});
 }
 
 customElements.define('q-job', JobView);

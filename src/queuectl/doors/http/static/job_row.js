@@ -5,7 +5,7 @@ import { jobAddress, stateMark, time } from './parts.js';
 import { oneLine, took, visible } from './words.js';
 
 function head(all) {
-  return h('thead', null, h('tr', null, h('th.choose.writes', null, all),
+  return h('thead', h('tr', h('th.choose.writes', all),
     [['State'], ['Job'], ['Queue', 'far'], ['Priority', 'n far'], ['Runs', 'n far'], ['Took', 'n far'], ['Changed', 'n']]
       .map(([title, kind]) => h('th', { scope: 'col', class: kind ?? null }, title))));
 }
@@ -18,19 +18,17 @@ function make(rows) {
   const command = h('code.cut');
   const cells = { queue: h('td.far'), priority: h('td.n.far'), runs: h('td.n.far'), took: h('td.n.far') };
   const changed = time(null);
-  const node = h('tr', null, h('td.choose.writes', null, h('label', null, box)), h('td', null, state),
-    h('td.job', null, h('div', null, id, label, command)), Object.values(cells), h('td.n', null, changed));
+  const node = h('tr', h('td.choose.writes', h('label', box)), h('td', state),
+    h('td.job', h('div', id, label, command)), Object.values(cells), h('td.n', changed));
   box.addEventListener('change', () => rows.choose(node, box.checked));
   node.addEventListener('click', (event) => rows.clicked(node, event));
   node.choice = box;
   /** What a change says of itself, before the whole job is read again. */
   node.hint = (change) => {
-    node.changed = true;
     state.show(waiting(change));
     changed.at = change.at;
   };
   return row(node, (job) => {
-    node.changed = false;
     node.job = job;
     mark(box, 'aria-label', `choose job ${job.id}`);
     state.show(job);

@@ -8,7 +8,7 @@ import { jobRow } from './job_row.js';
 import { live } from './live.js';
 import { choices, jobAddress, nothing } from './parts.js';
 import { Rows } from './rows.js';
-import { many } from './words.js';
+import { brief, many, now } from './words.js';
 
 const STATES = ['pending', 'processing', 'failed', 'dead', 'completed', 'cancelled'];
 const SORTS = [['newest', 'Newest first'], ['oldest', 'Oldest first'], ['updated', 'Last changed first'], ['priority', 'Next to start first']];
@@ -16,6 +16,7 @@ const SINCE = [['', 'Added any time'], ['1', 'Added in the last hour'], ['24', '
 const FILTERS = ['state', 'queue', 'label', 'q', 'since', 'reason', 'exit_code'];
 const PAGE = 50;
 const LOOK_AGAIN_MS = 700;
+const LOOK_FOR_MS = 1500;
 
 class Jobs extends View {
   start() {
@@ -39,7 +40,7 @@ class Jobs extends View {
     this.label = h('input', { placeholder: 'label', 'aria-label': 'Label', size: 10, onchange: () => this.go({ label: this.label.value }) });
     this.since = h('select', { 'aria-label': 'Added since', onchange: () => this.go({ since: this.since.value }) }, choices(SINCE));
     this.sort = h('select', { 'aria-label': 'Order', onchange: () => this.go({ sort: this.sort.value === 'newest' ? '' : this.sort.value }) }, choices(SORTS));
-    this.states = STATES.map((state) => h('button.pick', { type: 'button', 'aria-pressed': 'false', 'data-tone': state, onclick: () => this.pick(state) }, icon(state), h('span', null, state), h('b')));
+    this.states = STATES.map((state) => h('button.pick', { 'aria-pressed': 'false', 'data-tone': state, onclick: () => this.pick(state) }, icon(state), h('span', state), h('b')));
     let typing = 0;
     this.search.addEventListener('input', () => {
       clearTimeout(typing);
@@ -47,19 +48,19 @@ class Jobs extends View {
     });
     this.all = h('input', { type: 'checkbox', 'aria-label': 'Choose all on this page', onchange: () => this.rows.chooseAll(this.all.checked) });
     this.body = h('tbody');
-    this.table = h('div.scroll', null, h('table.jobs', null, jobRow.head(this.all), this.body));
-    this.none = nothing('No job is like that.', h('button', { type: 'button', onclick: () => this.go(Object.fromEntries(FILTERS.map((name) => [name, '']))) }, 'Show all jobs'));
-    this.fresh = h('button.fresh', { type: 'button', hidden: true, onclick: () => this.load(() => this.refresh()) });
+    this.table = h('div.scroll', h('table.jobs', jobRow.head(this.all), this.body));
+    this.none = nothing('No job is like that.', h('button', { onclick: () => this.go(Object.fromEntries(FILTERS.map((name) => [name, '']))) }, 'Show all jobs'));
+    this.fresh = h('button.fresh', { hidden: true, onclick: () => this.load(() => this.refresh()) });
     this.chosen = h('div.chosen.writes', { role: 'group', 'aria-label': 'What to do with the chosen jobs' });
-    this.previous = h('button', { type: 'button', onclick: () => this.turn(-1) }, icon('left'), 'Previous');
-    this.next = h('button', { type: 'button', onclick: () => this.turn(1) }, 'Next', icon('right'));
+    this.previous = h('button', { onclick: () => this.turn(-1) }, icon('left'), 'Previous');
+    this.next = h('button', { onclick: () => this.turn(1) }, 'Next', icon('right'));
     this.place = h('span.soft', { role: 'status' });
-    this.append(h('h1.unseen', null, 'Jobs'),
+    this.append(h('h1.unseen', 'Jobs'),
       h('form.filters', { role: 'search', onsubmit: (event) => event.preventDefault() },
-        h('label.find', null, icon('search'), this.search, h('kbd', { 'aria-hidden': 'true' }, '/')), this.queue, this.label, this.since, this.sort),
+        h('label.find', icon('search'), this.search, h('kbd', { 'aria-hidden': 'true' }, '/')), this.queue, this.label, this.since, this.sort),
       h('div.picks', { role: 'group', 'aria-label': 'States' }, this.states),
-      this.chosen, h('section.card.flush', null, this.table, this.none),
-      h('div.row.pages', null, this.place, this.fresh, this.previous, this.next));
+      this.chosen, h('section.card.flush', this.table, this.none),
+      h('div.row.pages', this.place, this.fresh, this.previous, this.next));
   }
 
   // ---------------------------------------------------------- the address
@@ -121,8 +122,7 @@ class Jobs extends View {
   async refresh() {
     this.asked?.abort();
     this.asked = new AbortController();
-    const ask = { ...this.where, sort: this.params.get('sort'), after: this.params.get('after'), limit: PAGE };
-    const { jobs, next } = await get('jobs', ask, this.asked.signal);
+    const { jobs, next } = await this.read(this.asked.signal);
     this.jobs = jobs;
     this.cursor = next;
     follow(this.body, jobs, (job) => job.number, () => jobRow.make(this.rows));
@@ -133,9 +133,24 @@ class Jobs extends View {
     this.missed = 0;
     this.previous.disabled = !this.params.get('after');
     this.next.disabled = !next;
-    say(this.place, jobs.length ? `${many(jobs.length, 'job')} on this page` : '');
+    say(this.place, jobs.length || next ? `${many(jobs.length, 'job')} on this page${jobs.length < PAGE && next ? ', and more to look through' : ''}` : '');
     this.showCounts();
     this.showChosen();
+  }
+
+  /** A page of jobs. A search looks through so many jobs at a time; what it found so far is asked on from there. */
+  async read(signal) {
+    const { since, ...where } = this.where;
+    const ask = { ...where, since: since && new Date(now() - since * 3_600_000).toISOString(), sort: this.params.get('sort') };
+    const jobs = [];
+    let next = this.params.get('after');
+    const until = performance.now() + LOOK_FOR_MS;
+    do {
+      const found = await get('jobs', { ...ask, after: next, limit: PAGE - jobs.length }, signal);
+      jobs.push(...found.jobs);
+      next = found.next;
+    } while (next && jobs.length < PAGE && performance.now() < until);
+    return { jobs, next };
   }
 
   /** What is on the page changes in place at once; new jobs come in by themselves unless somebody is at work here. */
@@ -146,27 +161,17 @@ class Jobs extends View {
     const busy = this.rows.size || this.rows.at || this.params.get('after');
     if (!busy || known.length === changes.length) this.again();
     else {
-      if (known.length) this.seen();
       this.missed = (this.missed ?? 0) + new Set(changes.filter((change) => change.event === 'add').map((change) => change.number)).size;
       say(this.fresh, `${many(this.missed, 'new job')}: show`);
       show(this.fresh, this.missed);
     }
   }
 
-  /** Reads the shown jobs again, leaving the page as it is. */
-  seen() {
-    this.seeing ??= calm(() => this.load(async () => {
-      const now = await Promise.all(this.jobs.filter(({ number }) => this.rows.node(number)?.changed).slice(0, 8).map(({ id }) => get(`jobs/${encodeURIComponent(id)}`)));
-      for (const job of now) this.rows.node(job.number)?.show(job);
-    }), 1000);
-    this.seeing();
-  }
-
   showCounts() {
     const status = live.status ?? {};
     const queues = Object.keys(status.queues ?? {});
     const plain = !this.where?.queue && !this.where?.q && !this.where?.label && !this.where?.since;
-    this.states.forEach((button, i) => say(button.lastElementChild, plain ? Intl.NumberFormat('en', { notation: 'compact' }).format(status[STATES[i]] ?? 0) : ''));
+    this.states.forEach((button, i) => say(button.lastElementChild, plain ? brief(status[STATES[i]]) : ''));
     const wanted = [...new Set([...queues, this.params.get('queue')].filter(Boolean))].sort();
     const listed = JSON.stringify(wanted);
     if (this.queue.dataset.listed !== listed) {
@@ -191,9 +196,9 @@ class Jobs extends View {
     const canAll = n === this.jobs.length && (this.cursor || this.params.get('after'));
     fill(this.chosen,
       h('span', { role: 'status' }, whole ? 'All jobs of this filter are chosen' : `${many(n, 'job')} chosen`),
-      canAll && h('button.link', { type: 'button', onclick: () => this.rows.chooseWhole(!whole) }, whole ? 'only this page' : 'choose all of this filter'),
-      ...Object.entries(ACTIONS).map(([name, { label, shape }]) => h('button', { type: 'button', onclick: () => this.act(name) }, icon(shape ?? name), label)),
-      h('button.link', { type: 'button', onclick: () => this.rows.forget() }, 'Forget the choice'));
+      canAll && h('button.link', { onclick: () => this.rows.chooseWhole(!whole) }, whole ? 'only this page' : 'choose all of this filter'),
+      ...Object.entries(ACTIONS).map(([name, { label, shape }]) => h('button', { onclick: () => this.act(name) }, icon(shape ?? name), label)),
+      h('button.link', { onclick: () => this.rows.forget() }, 'Forget the choice'));
   }
 
   async act(name) {

@@ -85,7 +85,7 @@ class Live extends EventTarget {
       this.learn(await get('status'));
       this.heardAt = Date.now();
       this.be(streaming ? 'live' : 'polling');
-      if (!streaming) this.tell('tick');
+      this.tell('tick');
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
       this.be([401, 403].includes(problem.status) ? 'locked' : 'stale');

@@ -31,17 +31,17 @@ class Log extends HTMLElement {
     this.runs = h('select', { 'aria-label': 'Which run', hidden: true, onchange: () => this.open(this.job, this.chosen()) });
     this.find = h('input', { type: 'search', placeholder: 'find in the output', 'aria-label': 'Find in the output' });
     this.found = h('span.soft', { role: 'status' });
-    const button = (shape, label, work) => h('button.quiet', { type: 'button', title: label, 'aria-label': label, onclick: work }, icon(shape));
+    const button = (shape, label, work) => h('button.quiet', { title: label, 'aria-label': label, onclick: work }, icon(shape));
     this.buttons = {
-      follow: h('button', { type: 'button', 'aria-pressed': 'true', onclick: () => this.follow(!this.following) }, 'Follow'),
-      wrap: h('button', { type: 'button', 'aria-pressed': 'true', onclick: () => this.setWrap(!this.wrap) }, 'Wrap'),
+      follow: h('button', { 'aria-pressed': 'true', onclick: () => this.follow(!this.following) }, 'Follow'),
+      wrap: h('button', { 'aria-pressed': 'true', onclick: () => this.setWrap(!this.wrap) }, 'Wrap'),
     };
     this.save = h('a.button', { download: '' }, icon('download'), 'Download');
     this.box = h('div.output', { role: 'log', 'aria-label': 'Output', 'aria-live': 'off', tabindex: 0 });
-    this.before = h('button.before', { type: 'button', hidden: true, onclick: () => this.earlier() });
+    this.before = h('button.before', { hidden: true, onclick: () => this.earlier() });
     this.text = h('div.text.wrap');
     this.foot = h('p.foot.soft', { role: 'status' });
-    this.append(h('div.row.tools', null, this.runs, h('span.find', null, icon('search'), this.find),
+    this.append(h('div.row.tools', this.runs, h('span.find', icon('search'), this.find),
       button('up', 'Previous match', () => this.finder.step(-1)), button('down', 'Next match', () => this.finder.step(1)), this.found,
       h('span.grow'), this.buttons.follow, this.buttons.wrap, this.save), this.box, this.foot);
     this.box.append(this.before, this.text);
@@ -130,7 +130,7 @@ class Log extends HTMLElement {
     }
     this.held += more.length;
     const atEnd = this.following;
-    this.write(this.decoder.decode(more, { stream: true }));
+    this.write(whole(this.decoder.decode(more, { stream: true })));
     if (this.held > KEEP && atEnd) this.forget();
     if (atEnd) this.toEnd();
     this.finder.more();
@@ -167,7 +167,7 @@ class Log extends HTMLElement {
       const from = Math.max(0, this.start - MORE);
       const read = await bytes(this.path, this.which, `${from}-${this.start - 1}`, signal);
       const cut = from ? read.bytes.indexOf(10) + 1 : 0;
-      this.prepend(new TextDecoder().decode(read.bytes.subarray(cut)));
+      this.prepend(whole(new TextDecoder().decode(read.bytes.subarray(cut))));
       this.held += read.bytes.length;
       this.start = from + cut;
       this.showBefore();
@@ -262,7 +262,7 @@ class Log extends HTMLElement {
       return;
     }
     this.follow(false);
-    const all = this.start > 0 && this.held < KEEP && h('button.link', { type: 'button', onclick: () => this.findBefore() }, `look in ${size(this.start)} before`);
+    const all = this.start > 0 && this.held < KEEP && h('button.link', { onclick: () => this.findBefore() }, `look in ${size(this.start)} before`);
     fill(this.found, n ? `${at + 1} of ${n}${n >= Finder.MOST ? '+' : ''} ` : 'not found ', all);
   }
 
@@ -275,6 +275,9 @@ class Log extends HTMLElement {
     }
   }
 }
+
+/** What was cut out of a log reads as a run of zeros. */
+const whole = (text) => text.replace(/\0{64,}/g, (zeros) => `\n[${size(zeros.length)} were cut out here]\n`);
 
 function piece() {
   const made = h('div.piece');

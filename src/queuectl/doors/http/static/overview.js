@@ -49,17 +49,17 @@ class Overview extends View {
     this.running = h('ul.list');
     this.due = h('ul.list');
     this.wrong = h('ul.list');
-    const headed = (title, aside, ...content) => h('section.card', null, h('div.head', null, h('h2', null, title), aside), ...content);
+    const headed = (title, aside, ...content) => h('section.card', h('div.head', h('h2', title), aside), ...content);
     this.append(
-      h('h1.unseen', null, 'Overview'), this.banner,
+      h('h1.unseen', 'Overview'), this.banner,
       h('ul.tiles', { 'aria-label': 'Jobs by state' }, this.tiles),
-      h('div.grid.wide', null,
+      h('div.grid.wide',
         headed('Throughput', h('div.spans', { role: 'group', 'aria-label': 'Span of the charts' }, this.spans), this.rate),
         card('Waiting and running times', this.waits, this.figures)),
-      h('div.grid', null,
+      h('div.grid',
         headed('Queues', more('#/queues', 'All queues'), table(QUEUE_SHORT, this.queues, 'two')),
         headed('Running now', more('#/workers', 'Workers'), this.running)),
-      h('div.grid', null,
+      h('div.grid',
         headed('Due next', more('#/jobs?state=pending,failed', 'Waiting jobs'), this.due),
         headed('What went wrong', more('#/dead', 'Dead letters'), this.wrong)));
     this.showSpan();
@@ -78,8 +78,8 @@ class Overview extends View {
     const said = JSON.stringify([tone, title, text, found]);
     if (said !== this.said) {
       this.said = said;
-      fill(this.banner, shape && icon(shape), h('div', null, h('h2', { id: 'well' }, title),
-        found.length ? h('ul', null, found.map(finding)) : h('p', null, text)));
+      fill(this.banner, shape && icon(shape), h('div', h('h2', { id: 'well' }, title),
+        found.length ? h('ul', found.map(finding)) : h('p', text)));
     }
     if (status) this.tiles.forEach((one) => one.show(status));
   }
@@ -116,7 +116,7 @@ class Overview extends View {
       ['Runs a minute, last minute · hour', `${brief(Math.round(rate['1m']))} · ${brief(Math.round(rate['1h']))}`], ['Completed of all that ended', share]];
     follow(this.figures, rows, ([name]) => name, ([name]) => {
       const value = h('dd');
-      return row(h('div', null, h('dt', null, name), value), ([, text]) => say(value, text));
+      return row(h('div', h('dt', name), value), ([, text]) => say(value, text));
     });
   }
 
@@ -142,8 +142,8 @@ const more = (href, text) => h('a.more', { href }, text, icon('right'));
 const finding = ({ text, href, tone }) => h('li', { 'data-tone': tone }, h('a', { href }, visible(text)));
 
 function tile(state) {
-  const number = h('b', null, '–');
-  const node = h('li', { 'data-tone': state }, h('a', { href: `#/jobs?state=${state}` }, h('span', null, icon(state), state), number));
+  const number = h('b', '–');
+  const node = h('li', { 'data-tone': state }, h('a', { href: `#/jobs?state=${state}` }, h('span', icon(state), state), number));
   return row(node, (status) => {
     say(number, brief(status[state]));
     mark(number, 'title', count(status[state]));
@@ -162,8 +162,8 @@ function listed(list, items, keyOf, make, empty, others = 0, href = '') {
 
 const groupLine = (group) => {
   const number = h('b');
-  const node = h('li.line', null, number, h('a', { href: `#/dead?reason=${encodeURIComponent(reasonOf(group))}` }, visible(reasonOf(group))),
-    h('span.soft.cut', null, oneLine(group.newest?.command)));
+  const node = h('li.line', number, h('a', { href: `#/dead?reason=${encodeURIComponent(reasonOf(group))}` }, visible(reasonOf(group))),
+    h('span.soft.cut', oneLine(group.newest?.command)));
   return row(node, (now) => say(number, `${brief(now.count)} ×`));
 };
 

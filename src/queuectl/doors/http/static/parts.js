@@ -45,7 +45,7 @@ export function stateMark() {
     if (node.dataset.word === word) return node;
     node.dataset.word = word;
     node.dataset.tone = tone;
-    return fill(node, icon(shape), h('span', null, word));
+    return fill(node, icon(shape), h('span', word));
   };
   return node;
 }
@@ -57,19 +57,19 @@ export const jobLine = (at) => () => {
   const link = h('a');
   const command = h('code.cut');
   const age = time(null);
-  return row(h('li.line', null, link, command, age), (job) => {
+  return row(h('li.line', link, command, age), (job) => {
     mark(say(link, visible(job.id)), 'href', jobAddress(job.id));
     say(command, oneLine(job.label ?? job.command));
     age.at = at(job);
   });
 };
 
-export const card = (title, ...content) => h('section.card', null, h('h2', null, title), ...content);
+export const card = (title, ...content) => h('section.card', h('h2', title), ...content);
 
 /** A table with its head; columns whose title begins with > hold numbers. On a narrow screen its rows are stacks. */
 export function table(titles, body, kind = '') {
-  return h('div.scroll', null, h('table', { class: `stack ${kind}` }, h('thead', null, h('tr', null, titles.map((title) =>
-    h('th', { scope: 'col', class: title[0] === '>' ? 'n' : null }, title.replace('>', '') || h('span.unseen', null, 'Actions'))))), body));
+  return h('div.scroll', h('table', { class: `stack ${kind}` }, h('thead', h('tr', titles.map((title) =>
+    h('th', { scope: 'col', class: title[0] === '>' ? 'n' : null }, title.replace('>', '') || h('span.unseen', 'Actions'))))), body));
 }
 
 /** The cells of a row of such a table: the first names it. */
@@ -78,7 +78,7 @@ export function cells(titles) {
 }
 
 export function copyButton(text, label) {
-  return h('button.quiet', { type: 'button', title: label, 'aria-label': label, onclick: () => copy(text(), label) }, icon('copy'));
+  return h('button.quiet', { title: label, 'aria-label': label, onclick: () => copy(text(), label) }, icon('copy'));
 }
 
 export async function copy(text) {
@@ -94,8 +94,8 @@ export async function copy(text) {
 /** Says something once; read aloud by screen readers, gone after a while. */
 export function tell(text, tone = 'good') {
   const box = document.getElementById('said');
-  const note = h('p.note', { 'data-tone': tone }, icon(tone === 'bad' ? 'warning' : 'completed'), h('span', null, text),
-    h('button.quiet', { type: 'button', 'aria-label': 'dismiss', onclick: () => note.remove() }, icon('cancel')));
+  const note = h('p.note', { 'data-tone': tone }, icon(tone === 'bad' ? 'warning' : 'completed'), h('span', text),
+    h('button.quiet', { 'aria-label': 'dismiss', onclick: () => note.remove() }, icon('cancel')));
   box.append(note);
   while (box.children.length > 3) box.firstElementChild.remove();
   setTimeout(() => note.remove(), tone === 'bad' ? 12_000 : 5000);
@@ -109,10 +109,10 @@ export function complain(problem) {
 export function ask({ title, text, body, go, tone = 'accent' }) {
   return new Promise((resolve) => {
     const form = h('form', { method: 'dialog' },
-      h('h2', { id: 'asked' }, title), text && h('p', null, text), body,
-      h('div.row.end', null,
-        h('button', { type: 'button', onclick: () => dialog.close() }, go === 'Done' ? 'Close' : 'Leave it'),
-        go !== 'Done' && h('button.primary', { value: 'go', 'data-tone': tone }, go)));
+      h('h2', { id: 'asked' }, title), text && h('p', text), body,
+      h('div.row.end',
+        h('button', { onclick: () => dialog.close() }, go === 'Done' ? 'Close' : 'Leave it'),
+        go !== 'Done' && h('button.primary', { type: 'submit', value: 'go', 'data-tone': tone }, go)));
     const dialog = h('dialog', { 'aria-labelledby': 'asked' }, form);
     dialog.addEventListener('close', () => {
       resolve(dialog.returnValue === 'go' ? Object.fromEntries(new FormData(form)) : null);
@@ -127,16 +127,16 @@ export function field(label, input, hint) {
   const id = `f${(field.made = (field.made ?? 0) + 1)}`;
   input.id = id;
   if (hint) input.setAttribute('aria-describedby', `${id}h`);
-  return h('div.field', null, h('label', { for: id }, label), input, hint && h('p.hint', { id: `${id}h` }, hint));
+  return h('div.field', h('label', { for: id }, label), input, hint && h('p.hint', { id: `${id}h` }, hint));
 }
 
 export function nothing(text, ...more) {
-  return h('div.nothing', null, h('p', null, text), ...more);
+  return h('div.nothing', h('p', text), ...more);
 }
 
 /** A switch that shows what is, and asks for what should be. */
 export function toggle(label, pressed, change) {
-  return h('button.switch', { type: 'button', role: 'switch', 'aria-checked': String(pressed), 'aria-label': label, onclick: change }, h('i'));
+  return h('button.switch', { role: 'switch', 'aria-checked': String(pressed), 'aria-label': label, onclick: change }, h('i'));
 }
 
 export function choices(options, chosen) {

@@ -16,9 +16,9 @@ export function queueRow(titles, changed) {
   const name = h('a');
   const badge = h('span.chip', { 'data-tone': 'failed' }, 'paused');
   const counts = Object.entries(STATES).map(([title, state]) => [state, at(title).appendChild(h('a'))]);
-  const limits = h('button.link.writes', { type: 'button' });
+  const limits = h('button.link.writes');
   const limitsRead = h('span.reads');
-  const node = h('tr', null, made);
+  const node = h('tr', made);
   at('Queue').append(name, ' ', badge);
   at('Limits').append(limits, limitsRead);
   limits.addEventListener('click', () => changeLimits(node.queue, changed));
@@ -42,7 +42,7 @@ function showSwitch(place, queue, changed) {
   const said = `${queue.paused}${live.readOnly}`;
   if (place.dataset.said === said) return;
   place.dataset.said = said;
-  fill(place, live.readOnly ? h('span', null, queue.paused ? 'no' : 'yes')
+  fill(place, live.readOnly ? h('span', queue.paused ? 'no' : 'yes')
     : toggle(`${queue.queue} is served`, !queue.paused, () => change(queue.queue, { paused: !queue.paused }, queue.paused ? 'is served again' : 'is paused; what runs goes on', changed)));
 }
 
@@ -59,11 +59,16 @@ async function change(name, wish, done, changed) {
 }
 
 async function changeLimits(queue, changed) {
-  const parallel = h('input', { type: 'number', name: 'parallel', min: 1, step: 1, value: queue.parallel ?? '', placeholder: 'no limit' });
-  const rate = h('input', { type: 'text', name: 'rate', value: queue.rate ?? '', placeholder: 'no limit' });
+  const limits = await askLimits(`Limits of queue ${queue.queue}`, queue);
+  if (limits) await change(queue.queue, limits, 'has its limits', changed);
+}
+
+/** Asks for limits, of a queue or of a key: {parallel, rate}, what else `more` asks for, or null. */
+export async function askLimits(title, { parallel, rate }, ...more) {
   const given = await ask({
-    title: `Limits of queue ${queue.queue}`, go: 'Set limits',
-    body: h('div', null, field('At once', parallel, 'How many of its jobs may run at the same time.'), field('Rate', rate, 'How many may start in a time: 10/s, 90/m, 500/h.')),
+    title, go: 'Set',
+    body: h('div', more, field('At once', h('input', { type: 'number', name: 'parallel', min: 1, value: parallel ?? '', placeholder: 'no limit' })),
+      field('Rate', h('input', { name: 'rate', value: rate ?? '', placeholder: 'no limit' }), 'How many may start in a time: 10/s, 90/m, 500/h.')),
   });
-  if (given) await change(queue.queue, { parallel: given.parallel === '' ? null : Number(given.parallel), rate: given.rate || null }, 'has its limits', changed);
+  return given && { ...given, parallel: given.parallel === '' ? null : Number(given.parallel), rate: given.rate || null };
 }

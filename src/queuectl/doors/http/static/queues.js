@@ -3,8 +3,8 @@
 import { get, put, remove } from './api.js';
 import { calm, follow, h, row, say, show, View } from './dom.js';
 import { live } from './live.js';
-import { ask, cells, complain, field, table, tell } from './parts.js';
-import { limitWords, QUEUE_FULL, queueRow } from './queue_row.js';
+import { cells, complain, field, table, tell } from './parts.js';
+import { askLimits, limitWords, QUEUE_FULL, queueRow } from './queue_row.js';
 import { visible } from './words.js';
 
 const KEYS = ['Key', 'Limits', '>'];
@@ -13,12 +13,12 @@ class Queues extends View {
   start() {
     this.rows = h('tbody');
     this.keys = h('tbody');
-    this.noKeys = h('p.soft', null, 'No key has a limit. A key is a name that jobs share: enqueue --limit-key, or the target of a call.');
+    this.noKeys = h('p.soft', 'No key has a limit. A key is a name that jobs share: enqueue --limit-key, or the target of a call.');
     this.keyTable = table(KEYS, this.keys);
-    this.append(h('h1', null, 'Queues'),
-      h('section.card', null, table(QUEUE_FULL, this.rows, 'two')),
-      h('section.card', null, h('div.head', null, h('h2', null, 'Limits by key'),
-        h('button.writes', { type: 'button', onclick: () => this.changeKey({ key: '' }) }, 'Set a limit')), this.noKeys, this.keyTable));
+    this.append(h('h1', 'Queues'),
+      h('section.card', table(QUEUE_FULL, this.rows, 'two')),
+      h('section.card', h('div.head', h('h2', 'Limits by key'),
+        h('button.writes', { onclick: () => this.changeKey({ key: '' }) }, 'Set a limit')), this.noKeys, this.keyTable));
     const again = calm(() => this.load(() => this.refresh()), 500);
     for (const name of ['status', 'jobs', 'tick']) this.on(live, name, again);
     this.load(() => this.refresh());
@@ -35,9 +35,9 @@ class Queues extends View {
   keyRow() {
     const made = cells(KEYS);
     const [name, words, acts] = made;
-    const node = h('tr', null, made);
-    acts.append(h('button.link.writes', { type: 'button', onclick: () => this.changeKey(node.limit) }, 'Change'), ' ',
-      h('button.link.writes', { type: 'button', onclick: () => this.removeKey(node.limit) }, 'Remove'));
+    const node = h('tr', made);
+    acts.append(h('button.link.writes', { onclick: () => this.changeKey(node.limit) }, 'Change'), ' ',
+      h('button.link.writes', { onclick: () => this.removeKey(node.limit) }, 'Remove'));
     return row(node, (limit) => {
       node.limit = limit;
       say(name, visible(limit.key));
@@ -46,12 +46,11 @@ class Queues extends View {
   }
 
   async changeKey(limit) {
-    const body = h('div', null, field('Key', h('input', { name: 'key', value: limit.key, required: true, readonly: Boolean(limit.key) })),
-      field('At once', h('input', { type: 'number', name: 'parallel', min: 1, value: limit.parallel ?? '', placeholder: 'no limit' })),
-      field('Rate', h('input', { name: 'rate', value: limit.rate ?? '', placeholder: 'no limit' }), 'How many may start in a time: 10/s, 90/m, 500/h.'));
-    const given = await ask({ title: limit.key ? `Limit of ${limit.key}` : 'A limit for a key', body, go: 'Set' });
+    const name = field('Key', h('input', { name: 'key', value: limit.key, required: true, readonly: Boolean(limit.key) }));
+    const given = await askLimits(limit.key ? `Limit of ${limit.key}` : 'A limit for a key', limit, name);
     if (!given) return;
-    await this.changed(() => put(`limits/${encodeURIComponent(given.key)}`, { parallel: given.parallel === '' ? null : Number(given.parallel), rate: given.rate || null }), `Key ${given.key} has its limit`);
+    const { key, ...limits } = given;
+    await this.changed(() => put(`limits/${encodeURIComponent(key)}`, limits), `Key ${key} has its limit`);
   }
 
   async removeKey(limit) {

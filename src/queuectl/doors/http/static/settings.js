@@ -12,8 +12,8 @@ class Settings extends View {
   start() {
     this.rows = h('tbody');
     this.place = h('dl.facts');
-    this.append(h('h1', null, 'Settings'), h('section.card', null, table(COLUMNS, this.rows)),
-    h('section.card', null, h('h2', null, 'This queue'), this.place));
+    this.append(h('h1', 'Settings'), h('section.card', table(COLUMNS, this.rows)),
+    h('section.card', h('h2', 'This queue'), this.place));
     this.on(live, 'status', () => this.showPlace());
     this.showPlace();
     this.load(async () => fill(this.rows, (await get('config')).settings.map((setting) => this.row(setting))));
@@ -27,7 +27,7 @@ class Settings extends View {
     const save = h('button.primary', { type: 'submit', hidden: true, form: `set-${name}` }, 'Save');
     const made = cells(COLUMNS);
     const form = h('form.row.setting', { id: `set-${name}` }, input, save);
-    const node = h('tr', null, made);
+    const node = h('tr', made);
     [name, form, shown(usual), meaning].forEach((content, i) => made[i].append(content));
     form.addEventListener('submit', (event) => {
       event.preventDefault();
@@ -55,7 +55,7 @@ class Settings extends View {
     const said = JSON.stringify(facts);
     if (this.place.dataset.said === said) return;
     mark(this.place, 'data-said', said);
-    fill(this.place, facts.filter(([, value]) => value).map(([name, value]) => h('div', null, h('dt', null, name), say(h('dd'), visible(value)))));
+    fill(this.place, facts.filter(([, value]) => value).map(([name, value]) => h('div', h('dt', name), say(h('dd'), visible(value)))));
   }
 }
 

@@ -15,8 +15,8 @@ const WAYS = {
 class Workers extends View {
   start() {
     this.list = h('div.groups');
-    this.none = nothing('No worker is running, so nothing runs.', h('code.command', null, 'queuectl worker start --count 4'));
-    this.append(h('h1', null, 'Workers'), this.none, this.list);
+    this.none = nothing('No worker is running, so nothing runs.', h('code.command', 'queuectl worker start --count 4'));
+    this.append(h('h1', 'Workers'), this.none, this.list);
     const again = calm(() => this.load(() => this.refresh()), 500);
     for (const name of ['workers', 'jobs', 'tick']) this.on(live, name, again);
     this.load(() => this.refresh());
@@ -33,12 +33,12 @@ class Workers extends View {
     const busy = h('b');
     const stopping = h('span.chip', { 'data-tone': 'failed' });
     const running = h('ul.list');
-    const idle = h('p.soft', null, 'All its slots are free.');
+    const idle = h('p.soft', 'All its slots are free.');
     const tags = (offers ?? []).filter((word) => word.startsWith('tag:')).map((word) => word.slice(4));
-    const node = h('section.card', null,
-      h('div.head', null, h('h2', null, `Worker ${id}`), h('span.soft', null, `${visible(host)}, process ${pid}, since `, time(since)), stopping, h('span.grow'),
-        h('button.writes', { type: 'button', onclick: () => this.stop(id) }, 'Stop')),
-      h('p', null, busy, ` of its slots are busy; it serves ${queues ? queues.map(visible).join(', ') : 'all queues'}${tags.length ? `, tagged ${tags.map(visible).join(', ')}` : ''}.`),
+    const node = h('section.card',
+      h('div.head', h('h2', `Worker ${id}`), h('span.soft', `${visible(host)}, process ${pid}, since `, time(since)), stopping, h('span.grow'),
+        h('button.writes', { onclick: () => this.stop(id) }, 'Stop')),
+      h('p', busy, ` of its slots are busy; it serves ${queues ? queues.map(visible).join(', ') : 'all queues'}${tags.length ? `, tagged ${tags.map(visible).join(', ')}` : ''}.`),
       slots, idle, running);
     return row(node, (worker) => {
       const n = worker.running.length;
@@ -53,8 +53,8 @@ class Workers extends View {
   }
 
   async stop(id) {
-    const body = h('fieldset', null, h('legend.unseen', null, 'How'), Object.entries(WAYS).map(([how, [title, text]]) =>
-      h('label.way', null, h('input', { type: 'radio', name: 'how', value: how, checked: how === 'finish' }), h('span', null, h('b', null, title), text))));
+    const body = h('fieldset', h('legend.unseen', 'How'), Object.entries(WAYS).map(([how, [title, text]]) =>
+      h('label.way', h('input', { type: 'radio', name: 'how', value: how, checked: how === 'finish' }), h('span', h('b', title), text))));
     const given = await ask({ title: `Stop worker ${id}?`, body, go: 'Stop it', tone: 'dead' });
     if (!given) return;
     try {
