@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from . import codec
-from .errors import InvalidInput
+from . import calls, codec
+from .errors import Conflict, InvalidInput
 from .lifecycle import Edited
 from .model import READY, TAG, Spec, state_of
 from .newjob import needs_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PLAIN = ("priority", "label", "max_retries", "queue", "limit_key")  # a field of the same name in Spec and Job
 WORK = ("command", "argv", "url", "function")
-EDITABLE = (*WORK, "args", "kwargs", "method", "headers", "data", *PLAIN, "timeout", "run_at", "delay")
+EDITABLE = (*("command", "argv", "function"), "args", "kwargs", *calls.FIELDS, *PLAIN, "timeout", "run_at", "delay")
 
 
 def edited(job: Job, fields: dict[str, Any], now: int) -> Edited:
@@ -33,6 +33,8 @@ def edited(job: Job, fields: dict[str, Any], now: int) -> Edited:
             raise InvalidInput(f"{name[:60]} cannot be changed", hint="known: " + ", ".join(EDITABLE), field=name[:60])
     names = ", ".join(given)
     work = codec.work_from(given) if any(name in given for name in WORK) else None
+    if work:
+        _refuse_packet(job)
     spec = codec.spec(work or work_of(job), given)
     columns: dict[str, Any] = {name: getattr(spec, name) for name in PLAIN if name in given}
     if columns.get("max_retries", 0) is None:
@@ -55,13 +57,20 @@ def _work_columns(job: Job, work: Work, given: dict[str, Any]) -> dict[str, Any]
 
 
 def copied(job: Job, place: Place, now: int) -> Job:
-    """The row of a new job that does the same, ready to run; still without its number and lane."""
+    """The row of a new job that does the same, ready to run; still without its number and lane. Raises Conflict."""
+    _refuse_packet(job)
     fresh: dict[str, Any] = dict.fromkeys(("name", "key", "run_at_us", "due_us", "started_us", "finished_us"))
     fresh |= dict.fromkeys(("exit_code", "reason", "worker", "stop"))
     fresh |= {"attempts": 0, "interruptions": 0, "run": 0, "version": 1, "created_us": now, "updated_us": now}
     if job.stdin:
         fresh["stdin"] = _stdin_again(job.stdin, place)
     return job.but(stage=READY, state=state_of(READY, 0), **fresh)
+
+
+def _refuse_packet(job: Job) -> None:
+    if job.kind == "packet":
+        hint = "'queuectl spool retry' runs a failed one again"
+        raise Conflict(f"job {job.id} is a packet's run", why="its spool says what is run, and when", hint=hint)
 
 
 def _stdin_again(name: str, place: Place) -> str:

@@ -79,6 +79,8 @@ def work_of(job: Job) -> Work:
             return codec.call_from(job.work)
         case "function":
             return Function(**stored)
+        case "packet":  # its payload stays with the spool
+            return Argv(tuple(stored["command"]))
         case _:
             return Shell(job.command)
 

@@ -18,6 +18,8 @@ def write(arguments: Arguments) -> int:
     with the_queue(create=False) as queue:
         query = named(queue, selection(arguments))
         for job in queue.stream(query.but(oldest_first=True)):
+            if job.kind == "packet" and not job.ended:
+                continue  # it lies in its spool's folder, from where it is taken again
             out(jsontext.dumps(transfer.job_line(queue, job, bool(arguments.with_env))) + "\n")
     return 0
 
