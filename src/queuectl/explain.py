@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import clock, codec, limits, spools
 from .bell import NO_WORKER
-from .model import TAG, Job, Limit, Query, Serving
+from .model import CALL, COMMAND, TAG, Job, Limit, Query, Serving
 from .schedule import ago, rate_text
 from .store import find
 from .workers import living
@@ -89,7 +89,9 @@ def _ahead_of(queue: Queue, job: Job) -> int:
 
 def _nobody_runs(queue: Queue, job: Job) -> list[str]:
     workers = living(queue.store)
-    serving = [row for row in workers if row.serving.serves(job.queue, job.needs)]
+    # A worker has its keeper start a caller.
+    needs = " ".join([COMMAND if word == CALL else word for word in job.needs.split()])
+    serving = [row for row in workers if row.serving.serves(job.queue, needs) or row.serving.serves(job.queue, job.needs)]
     if serving:
         return []
     if job.queue in Serving.RESERVED:

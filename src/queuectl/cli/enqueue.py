@@ -23,6 +23,7 @@ FIELDS = (
     *("id", "queue", "priority", "max_retries", "delay", "run_at", "timeout", "key", "label", "where", "limit_key"),
     *("cwd", "if_interrupted", "no_retry", "grace", "leftovers"),
     *("memory", "processes", "cpu_time", "nice", "max_output"),
+    *("callback", "callback_sign"),
 )
 JOB_OPTIONS = (
     Option(("--id",), "the job's id; left out: the next number", "ID"),
@@ -51,6 +52,20 @@ JOB_OPTIONS = (
     Option(("--stdin",), "store standard input now and give it to the job"),
     Option(("--command",), "shell text", "TEXT"),
     Option(("--command-file",), "a file that holds the shell text", "FILE"),
+    Option(("--callback",), "tell this URL of the job's end, by a call with the job as JSON", "URL"),
+    Option(("--callback-sign",), "sign that call with the secret of this name", "SECRET"),
+)
+CALL_OPTIONS = (
+    Option(("--url",), "the job is an HTTP call of this address", "URL"),
+    Option(("--method",), "of the call, default GET, with --data POST", "METHOD"),
+    Option(("--header",), "send this too: 'Name: value'", "HEADER", many=True),
+    Option(("--data",), "its body; @FILE: what a file holds, @-: standard input", "TEXT"),
+    Option(("--expect-status",), "statuses that are a success, default 2xx; for example 200 or 2xx,304", "STATUSES"),
+    Option(("--expect-body",), "text that the answer must contain", "TEXT"),
+    Option(("--redirects",), "how many to follow, default 10", "N"),
+    Option(("--proxy",), "call by this proxy", "URL"),
+    Option(("--no-verify",), "do not check the target's certificate"),
+    Option(("--sign",), "sign the call with the secret of this name, as Standard Webhooks has it", "SECRET"),
 )
 
 
@@ -81,10 +96,11 @@ def asked_spec(arguments: Arguments, queue: Any) -> Spec:
 
 
 def _spec(arguments: Arguments) -> Spec:
-    sources = arguments.given("command", "command_file", "job_file") + (["--"] if arguments.rest else []) + arguments.words[:1]
+    sources = arguments.given("command", "command_file", "job_file", "url")
+    sources += (["--"] if arguments.rest else []) + arguments.words[:1]
     if len(sources) != 1:
         why = "there are several" if sources else "none was given"
-        hint = "give a JSON object, --command, --command-file, --job-file, or -- program arg …"
+        hint = "give a JSON object, --command, --command-file, --job-file, --url, or -- program arg …"
         raise InvalidInput("exactly one command is needed", why=why, hint=hint, field="command")
     if arguments.words and len(arguments.words) > 1:
         why, hint = f"{len(arguments.words)} were given", "write -- before a program and its arguments"
@@ -92,7 +108,19 @@ def _spec(arguments: Arguments) -> Spec:
     fields = {name: value for name in FIELDS if (value := getattr(arguments, name)) is not None}
     if arguments.job_file or arguments.words:
         return _from_json(_file_text(arguments.job_file) if arguments.job_file else arguments.words[0], fields)
+    if arguments.url is not None:
+        from .call_options import call_fields
+
+        return codec.spec_from_object(fields | call_fields(arguments, _file_text))
+    _refuse_call_options(arguments)
     return codec.spec(_work(arguments), fields)
+
+
+def _refuse_call_options(arguments: Arguments) -> None:
+    given = arguments.given(*[option.name for option in CALL_OPTIONS])
+    if given:
+        flag = "--" + given[0].replace("_", "-")
+        raise InvalidInput(f"{flag} is for calls", why="there is no --url", hint="give --url URL", field=given[0])
 
 
 def _work(arguments: Arguments) -> Work:
@@ -149,7 +177,7 @@ def _environment(arguments: Arguments, queue: Any) -> dict[str, str]:
 
 def _add_pile(arguments: Arguments) -> int:
     """A command a line, or with --jsonl a JSON job a line: all of them or none."""
-    if arguments.words or arguments.rest or arguments.given("command", "command_file", "job_file", "stdin", "id"):
+    if arguments.words or arguments.rest or arguments.given("command", "command_file", "job_file", "stdin", "id", "url"):
         raise InvalidInput("--from brings its own commands", hint="leave out the other command, --id and --stdin")
     fields = {name: value for name in FIELDS if (value := getattr(arguments, name)) is not None}
     with the_queue() as queue:
@@ -184,6 +212,7 @@ COMMANDS = {
         run,
         options=(
             *JOB_OPTIONS,
+            *CALL_OPTIONS,
             Option(("--job-file",), "a file that holds the job as JSON", "FILE"),
             Option(("--from",), "add a command a line from this file (-: standard input), all or none", "FILE"),
             Option(("--jsonl",), "with --from: each line is a JSON job"),
