@@ -135,7 +135,7 @@ class Committer:
         # Only now: whoever waits for ends can wait a moment longer than a job that can start.
         if report.turn.events or report.turn.traces:
             self._queue.ring(bell.DONE)
-        if report.room_made:
+        if report.room_made or any(job.options and "callback" in job.options for job, _ in report.turn.events):
             self._queue.ring(bell.WORK)
 
     def _persist(self, turn: Turn) -> Report:

@@ -80,6 +80,9 @@ class Store:
     def wal_bytes(self) -> int:
         raise NotImplementedError  # an engine's
 
+    def guard(self, *words: str) -> None:
+        """Nobody else adds what these words name until this transaction ends: an id, a key."""
+
     def settle_claims(self) -> None:
         """Wait for the claims that have begun, because what may start is about to change; inside a transaction."""
 
@@ -166,9 +169,7 @@ class Store:
 
     def env_id(self, digest: bytes, body: bytes) -> int:
         """The number of this environment, stored on its first use; inside a transaction."""
-        found = self.run("select id from envs where digest = ?", (digest,))
-        if not found:
-            found = self.run("insert into envs (digest, body) values (?, ?) returning id", (digest, body))
+        found = self.run(sql.ENV, (digest,)) or self.run(sql.ADD_ENV, (digest, body))
         return int(found[0][0])
 
     def env_body(self, env: int) -> bytes:
@@ -272,6 +273,10 @@ class Store:
             self.sums.moved(change.before, change.after)
             if change.outcome is not None:
                 self.sums.ended(change.before, change.outcome)
+            if change.after.options is not None and change.after.ended:
+                from ..callbacks import tell  # few ask for it
+
+                tell(self, change.after, change.at_us, actor)
 
     def delete(self, jobs: list[Job]) -> None:
         """Remove ended jobs with everything of them but their logs; inside a transaction."""
