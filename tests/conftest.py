@@ -12,8 +12,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A parameter named after an engine is how a test says which one it is for."""
     wanted = config.getoption("--engine")
-    other = {"sqlite": "postgres", "postgres": "sqlite"}.get(wanted)
-    if other:
-        dropped = [item for item in items if f"[{other}" in item.name or f"-{other}" in item.name]
-        config.hook.pytest_deselected(items=dropped)
-        items[:] = [item for item in items if item not in set(dropped)]
+    dropped = {item for item in items if not _wanted(item, wanted)}
+    config.hook.pytest_deselected(items=list(dropped))
+    items[:] = [item for item in items if item not in dropped]
+
+
+def _wanted(item: pytest.Item, wanted: str | None) -> bool:
+    ids = item.name.partition("[")[2].rstrip("]").split("-")
+    engines = [engine for engine in ("sqlite", "postgres") if engine in ids]
+    about = item.get_closest_marker("engine")
+    return all(wanted in (None, engine) and (about is None or engine in about.args) for engine in engines)

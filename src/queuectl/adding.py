@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from . import clock, codec, jsontext
 from .bulk import BulkAdd
-from .errors import Conflict, InvalidInput, QueueError
+from .errors import Conflict, InvalidInput, NotFound, QueueError
 from .model import Job, Shell, Spec
-from .newjob import new_job
 from .record import Record
 
 TYPE_CHECKING = False
@@ -54,7 +53,7 @@ def add_each(queue: Queue, wishes: list[Wish]) -> list[Added | QueueError]:
         for wish in wishes:
             try:
                 answers.append(_add_one(queue, wish, config, plain))
-            except (Conflict, InvalidInput) as refusal:
+            except (Conflict, InvalidInput, NotFound) as refusal:
                 answers.append(refusal)
     queue.ring_work()
     return answers
@@ -77,13 +76,12 @@ class _Plain:
 
 def _add_one(queue: Queue, wish: Wish, config: Config, plain: _Plain) -> Added:
     store = queue.store
+    queue.guard(wish.spec)
     if wish.repeat and (earlier := answered(store, wish.repeat)):
         return earlier
     job = queue.same_key(wish.spec)
     if job is None:
-        job = new_job(wish.spec, plain.of(wish.spec, config), config, clock.now_us())
-        job = job.but(number=queue.number_for(wish.spec.id), lane=store.lane_for(job))
-        store.insert([job], queue.actor)
+        job = queue.insert(wish.spec, plain.of(wish.spec, config), config)
     answer = Added(jsontext.dumps(codec.job_object(job)), job.id)
     if wish.repeat:
         remember(store, wish.repeat, answer)

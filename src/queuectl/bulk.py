@@ -10,7 +10,7 @@ import os
 from time import monotonic
 
 from . import clock
-from .errors import Conflict
+from .errors import Conflict, StorageError
 from .model import Job, Spec
 from .newjob import new_job
 from .store.sums import Sums
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CHUNK_JOBS_MIN, CHUNK_JOBS_MAX = 100, 5000
 CHUNK_S = 0.03
 WAL_BYTES = 32_000_000
+ELSEWHERE_US = 900_000_000  # an adder on another machine that has added nothing for so long is gone
 
 
 class BulkAdd:
@@ -41,6 +42,7 @@ class BulkAdd:
         self._actor = queue.actor
         self._waiting: list[Any] = []  # Specs; what a subclass makes jobs of
         self._lanes: dict[tuple[str, str, str | None], int] = {}
+        self._added_ids: dict[str, int] = {}
         self._sums = Sums()
         self._origin_of: Spec | None = None
         self._size = CHUNK_JOBS_MIN
@@ -57,6 +59,8 @@ class BulkAdd:
         with store.transaction():
             jobs = self._rows(self._waiting)
             store.insert(jobs, self._actor)
+            for lane in self._lanes.values() if store.shared else ():
+                store.run("update lanes set adder = ? where id = ?", (adder(shared=True), lane))
             # The jobs count once their lane is open.
             for (queue, state, stage), n in store.sums.counts.items():
                 self._sums.counts[queue, state, stage] = self._sums.counts.get((queue, state, stage), 0) + n
@@ -88,10 +92,21 @@ class BulkAdd:
                 number = store.take_numbers(1)
             if isinstance(item, Spec):
                 job = new_job(item, self._origin(item), self._config, now)
-                jobs.append(job.but(number=number, lane=self._lane(job, first)))
+                job = job.but(number=number, lane=self._lane(job, first))
+                jobs.append(self._waiting_for(job, item))
             else:
                 jobs.append(pattern.but(number=number, **work_columns(item)))
         return jobs
+
+    def _waiting_for(self, job: Job, spec: Spec) -> Job:
+        """A job of the pile may wait for those before it in the pile, by the ids that were chosen for them."""
+        if spec.id is not None:
+            self._added_ids[spec.id] = job.number
+        if not (spec.after or spec.after_any or spec.after_failed):
+            return job
+        from .dependencies import blocked
+
+        return blocked(self._queue.store, job, spec, self._added_ids)
 
     def _origin(self, spec: Spec) -> Origin:
         """Looked up again only when it may differ: a pile shares its environment object, or has none of its own."""
@@ -127,7 +142,7 @@ class BulkAdd:
         """The lane of this pile that such jobs fill."""
         place = (job.queue, job.needs, job.limit_key)
         if place not in self._lanes:
-            self._lanes[place] = self._queue.store.add_lane(*place, adder=adder(), first=first)
+            self._lanes[place] = self._queue.store.add_lane(*place, adder=adder(self._queue.store.shared), first=first)
         return self._lanes[place]
 
     def __enter__(self) -> Self:
@@ -150,7 +165,9 @@ class BulkAdd:
         with store.transaction():
             store.sums = self._sums
             for lane in self._lanes.values():
-                store.run("update lanes set adder = null where id = ?", (lane,))
+                if not store.run("update lanes set adder = null where id = ? returning id", (lane,)):
+                    why = "another machine took it for left behind"
+                    raise StorageError("the pile was not added", why=why, hint="nothing of it is there; add it again")
             self.opening()
 
     def opening(self) -> None:
@@ -161,9 +178,10 @@ class BulkAdd:
             take_out(self._queue.store, lane)
 
 
-def adder() -> str:
-    """This process, so that others can tell whether it still fills its lane."""
-    return f"{os.getpid()}:{clock.process_start(os.getpid())}:{clock.boot_id()}"
+def adder(shared: bool = False) -> str:
+    """This process, so that others can tell whether it still fills its lane; other machines by when it did so last."""
+    name = f"{os.getpid()}:{clock.process_start(os.getpid())}:{clock.boot_id()}"
+    return f"{name}@{clock.now_us()}" if shared else name
 
 
 def take_out(store: Store, lane: int) -> None:
@@ -175,7 +193,7 @@ def take_out(store: Store, lane: int) -> None:
                 "select number from jobs where number >= ? and lane = ? order by number limit ?",
                 (rows[0][0], lane, CHUNK_JOBS_MAX),
             ) if rows else []
-            for table in ("jobs where number = ?", "history where job = ?"):
+            for table in ("jobs where number = ?", "history where job = ?", "dependencies where job = ?"):
                 store.run_many("delete from " + table, numbers)
             if not numbers:
                 store.run("delete from lanes where id = ? and adder is not null", (lane,))
@@ -184,8 +202,11 @@ def take_out(store: Store, lane: int) -> None:
 
 def adder_lives(owner: str) -> bool:
     """Whether the process that `adder` named still fills its lane."""
-    pid, start, boot = owner.split(":", 2)
-    return boot == clock.boot_id() and clock.is_alive(int(pid), int(start))
+    pid, start, rest = owner.split(":", 2)
+    boot, at, renewed = rest.partition("@")
+    if boot == clock.boot_id():
+        return clock.is_alive(int(pid), int(start))
+    return bool(at) and clock.now_us() - int(renewed) < ELSEWHERE_US
 
 
 def sweep(store: Store) -> None:

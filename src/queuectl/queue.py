@@ -61,14 +61,24 @@ class Queue:
         """
         spec = work if isinstance(work, Spec) else codec.spec(as_work(work), fields)
         with self.store.transaction():
+            self.guard(spec)
             earlier = self.same_key(spec)
             if earlier:
                 return earlier
             config = self.settings.read()
-            job = new_job(spec, self.origin(spec, config), config, clock.now_us())
-            job = job.but(number=self.number_for(spec.id), lane=self.store.lane_for(job))
-            self.store.insert([job], self.actor)
+            job = self.insert(spec, self.origin(spec, config), config)
         self.ring_work()
+        return job
+
+    def insert(self, spec: Spec, origin: Origin, config: Config) -> Job:
+        """Write one new job; inside a transaction. Raises Conflict, NotFound."""
+        job = new_job(spec, origin, config, clock.now_us())
+        job = job.but(number=self.number_for(spec.id), lane=self.store.lane_for(job))
+        if spec.after or spec.after_any or spec.after_failed:
+            from .dependencies import blocked
+
+            job = blocked(self.store, job, spec)
+        self.store.insert([job], self.actor)
         return job
 
     def add_many(self, jobs: Iterable[str | Sequence[str] | Work | Spec], **fields: Any) -> int:
@@ -84,6 +94,13 @@ class Queue:
                 adding.add(codec.spec(work, fields) if isinstance(work, (Call, Function)) else work)
         self.ring_work()
         return adding.added
+
+    def guard(self, spec: Spec) -> None:
+        """Let nobody else add the same key or id before this transaction ends; where only one writes at a time, nobody can."""
+        if self.store.shared and spec.key is not None:
+            self.store.guard("key", spec.queue, spec.key)
+        if self.store.shared and spec.id is not None:
+            self.store.guard("id", spec.id)
 
     def same_key(self, spec: Spec) -> Job | None:
         """The job that this key has added already, if it is the same work. Raises Conflict if it is not."""
@@ -244,12 +261,18 @@ class Queue:
     def prune(self, query: Query) -> list[Job]:
         """Remove ended jobs with their logs and history. Their numbers are never used again."""
         ended = [job for job in self.find(query) if job.ended]
+        held = self._held_by_spools()
+        for job in ended:
+            if job.number in held and job.id in query.ids:
+                why = "a spool has stopped at this packet, or has still to see how it ended"
+                raise Conflict(f"job {job.id} cannot be removed", why=why, hint="'queuectl spool list' shows them")
         pruned: list[Job] = []
         for at in range(0, len(ended), CHANGES_PER_TRANSACTION):
             part = ended[at : at + CHANGES_PER_TRANSACTION]
             with self.store.transaction():
                 # Somebody may have asked for it again since it was found.
-                part = [job for job in part if self.store.job(job.number) == job]
+                held = self._held_by_spools()
+                part = [job for job in part if self.store.job(job.number) == job and job.number not in held]
                 self.store.delete(part)
             pruned += part
             for job in part:
@@ -258,6 +281,11 @@ class Queue:
             self.store.forget_envs({job.env for job in pruned if job.env is not None})
         self.store.shrink()
         return pruned
+
+    def _held_by_spools(self) -> set[int]:
+        from .store import sql
+
+        return {number for (number,) in self.store.run(sql.HELD_BY_SPOOLS)}
 
     def _remove_files(self, job: Job) -> None:
         from . import output

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from . import codec, trouble
 from .model import STATES
-from .store import stats
+from .store import sql, stats
 from .workers import living
 
 TYPE_CHECKING = False
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .queue import Queue
 
 DEAD_LOOKED_AT = 10_000  # dead jobs, the newest, that are grouped
-RUNS_LOOKED_AT = 50_000  # runs, the newest, that a series is made of
+DEAD_GROUPS = 100
+RUNS_LOOKED_AT = 20_000  # runs, the newest, that a series is made of
 SPANS = {"hour": (3600, 60), "day": (86400, 900), "week": (604800, 7200)}  # seconds, and of one step
 
 
@@ -68,7 +69,7 @@ def _oldest_waiting(queue: Queue) -> dict[str, int]:
     """queue → when the job was added that starts next in it, for each queue with ready jobs; O(lanes)."""
     found: dict[str, int] = {}
     head = "select created_us from jobs where lane = ? and stage = 'ready' order by priority desc, number limit 1"
-    for lane, name in queue.store.run("select id, queue from lanes where ready > 0 and adder is null limit 1000"):
+    for lane, name in queue.store.run(sql.READY_LANES):
         for (created,) in queue.store.run(head, (lane,)):
             found[name] = min(created, found.get(name, created))
     return found
@@ -103,27 +104,23 @@ def workers(queue: Queue) -> list[dict[str, Any]]:
     return found
 
 
-def dead(queue: Queue) -> dict[str, Any]:
+def dead(queue: Queue, limit: int = DEAD_GROUPS) -> dict[str, Any]:
     """The dead-letter queue by reason: the newest ten thousand dead jobs, in groups that died alike."""
     rows = queue.store.run(
-        "select reason, exit_code, count(*), max(number) from "
-        "(select reason, exit_code, number from jobs where state = 'dead' order by number desc limit ?) newest "
-        "group by reason, exit_code order by count(*) desc, max(number) desc limit 100",
-        (DEAD_LOOKED_AT,),
+        "select reason, exit_code, number, id from jobs where state = 'dead' order by number desc limit ?", (DEAD_LOOKED_AT,)
     )
-    return {"groups": [_group(queue, *row) for row in rows], "total": stats.by_state(queue.store)["dead"]}
+    alike: dict[tuple[str | None, int | None], list[tuple[int, str]]] = {}
+    for reason, exit_code, number, job_id in rows:
+        alike.setdefault((reason, exit_code), []).append((number, job_id))
+    largest = sorted(alike.items(), key=lambda item: (-len(item[1]), -item[1][0][0]))[:limit]
+    return {"groups": [_group(queue, *kind, jobs) for kind, jobs in largest], "total": stats.by_state(queue.store)["dead"]}
 
 
-def _group(queue: Queue, reason: str | None, exit_code: int | None, count: int, newest: int) -> dict[str, Any]:
-    job = queue.store.job(newest)
-    alike = queue.store.run(
-        "select id, reason, exit_code from (select id, reason, exit_code, number from jobs where state = 'dead' "
-        "order by number desc limit ?) newest where number <= ? order by number desc",
-        (DEAD_LOOKED_AT, newest),
-    )
-    ids = [row[0] for row in alike if (row[1], row[2]) == (reason, exit_code)][:5]
-    shown = None if job is None else codec.job_object(job)
-    return {"reason": reason, "exit_code": exit_code, "count": count, "newest": shown, "ids": ids}
+def _group(queue: Queue, reason: str | None, exit_code: int | None, jobs: list[tuple[int, str]]) -> dict[str, Any]:
+    job = queue.store.job(jobs[0][0])
+    newest = None if job is None else codec.job_object(job)
+    ids = [job_id for _, job_id in jobs[:5]]
+    return {"reason": reason, "exit_code": exit_code, "count": len(jobs), "newest": newest, "ids": ids}
 
 
 def schedule(queue: Queue, limit: int) -> list[dict[str, Any]]:
@@ -136,26 +133,41 @@ def schedule(queue: Queue, limit: int) -> list[dict[str, Any]]:
 
 
 def series(queue: Queue, span: str, now_us: int) -> dict[str, Any]:
-    """Throughput over time: runs that succeeded and that failed in each step, from the newest fifty thousand runs."""
+    """How it went over time: for each step the runs that succeeded and failed, how long half of them took and had
+    waited; from the newest twenty thousand runs."""
     length_s, step_s = SPANS[span]
     step = step_s * 1_000_000
     first = (now_us // step - length_s // step_s + 1) * step
-    rows = queue.store.run(
-        "select ended_us, started_us, exit_code, reason from attempts where ended_us is not null order by id desc limit ?",
-        (RUNS_LOOKED_AT,),
-    )
-    sums = {at: [0, 0] for at in range(first, now_us + 1, step)}
-    durations = []
-    for ended, started, exit_code, reason in rows:
-        place = sums.get(ended // step * step)
+    rows = queue.store.run(SERIES, (RUNS_LOOKED_AT,))
+    steps: dict[int, list[tuple[bool, float, float | None]]] = {at: [] for at in range(first, now_us + 1, step)}
+    for ended, started, exit_code, reason, due in rows:
+        place = steps.get(ended // step * step)
         if place is not None:
-            place[0 if exit_code == 0 and not reason else 1] += 1
-            durations.append((ended - started) / 1e6)
-    durations.sort()
+            waited = None if due is None else max(0.0, (started - due) / 1e6)
+            place.append((exit_code == 0 and not reason, (ended - started) / 1e6, waited))
     whole = len(rows) < RUNS_LOOKED_AT or rows[-1][0] < first
     return {
         "step_s": step_s,
-        "points": [{"at": codec.iso(at), "completed": good, "failed": bad} for at, (good, bad) in sums.items()],
-        "duration_percentiles": {f"p{p}": stats.percentile(durations, p) for p in (50, 90, 99)},
+        "points": [_point(at, runs) for at, runs in steps.items()],
         "covers_from": codec.iso(first if whole else rows[-1][0]),
+    }
+
+
+# A first run waited since it was added or due; how long a retry did is its backoff, and nobody's concern.
+SERIES = """
+select ended_us, attempts.started_us, attempts.exit_code, attempts.reason,
+  case when attempts.run = 1 then max(jobs.created_us, coalesce(jobs.run_at_us, 0)) end
+from (select * from attempts where ended_us is not null order by id desc limit ?) attempts
+left join jobs on jobs.number = attempts.job"""
+
+
+def _point(at: int, runs: list[tuple[bool, float, float | None]]) -> dict[str, Any]:
+    good = sum(succeeded for succeeded, _, _ in runs)
+    waits = sorted(waited for _, _, waited in runs if waited is not None)
+    return {
+        "at": codec.iso(at),
+        "completed": good,
+        "failed": len(runs) - good,
+        "duration_p50_s": stats.percentile(sorted(took for _, took, _ in runs), 50),
+        "wait_p50_s": stats.percentile(waits, 50),
     }

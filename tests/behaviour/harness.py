@@ -28,7 +28,7 @@ ENGINES: dict[str, Callable[[Path], str]] = {
 }
 WHY_NOT = {"postgres": postgres.missing()}
 # For parametrised fixtures: every engine, or a loud skip.
-EACH_ENGINE = [pytest.param(name, marks=pytest.mark.skipif(bool(WHY_NOT.get(name)), reason=WHY_NOT.get(name, ""))) for name in ENGINES]
+EACH_ENGINE = [pytest.param(name, marks=pytest.mark.skipif(bool(why := WHY_NOT.get(name, "")), reason=why)) for name in ENGINES]
 PATIENCE_S = 20.0
 # Shell text that will not end at TERM, and whose children leave its session, and their parent too.
 STUBBORN = (

@@ -54,6 +54,7 @@ def store_for(folder: Path) -> str:
 def drop(store: str) -> None:
     """Remove the schema of a test's store, and whatever connection still holds it."""
     import psycopg
+
     from queuectl.store.pg_link import address
 
     to = address(store)

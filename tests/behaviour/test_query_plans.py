@@ -17,6 +17,7 @@ from queuectl.schedule import Backoff
 from queuectl.store import find, sql, stats
 
 FEW, MANY = 200, 200_000
+pytestmark = pytest.mark.engine("sqlite")
 
 
 def plan(queue: Queue, statement: str, bindings: tuple[Any, ...]) -> str:

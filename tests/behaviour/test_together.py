@@ -175,6 +175,7 @@ def test_a_queue_that_must_exist_is_not_made(place: Place) -> None:
     assert list(place.folder.iterdir()) == []
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.parametrize("content", [b"", b"not a database at all" * 100, b"SQLite format 3\0" + b"\0" * 4000])
 def test_a_file_that_is_no_queue_is_refused_and_left_alone(place: Place, content: bytes) -> None:
     (place.folder / "queuectl.db").write_bytes(content)
@@ -185,6 +186,7 @@ def test_a_file_that_is_no_queue_is_refused_and_left_alone(place: Place, content
     assert (place.folder / "queuectl.db").read_bytes() == content
 
 
+@pytest.mark.engine("sqlite")
 def test_a_queue_of_a_newer_program_is_refused_and_named(place: Place) -> None:
     queue = place.open()
     queue.store.run("pragma user_version = 99")

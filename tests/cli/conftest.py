@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from behaviour import postgres
+from behaviour.harness import EACH_ENGINE
 
 ROOT = Path(__file__).resolve().parents[2]
 BESIDE_PYTHON = Path(sys.executable).parent / "queuectl"
@@ -107,10 +109,16 @@ def _text(output: bytes | None) -> str:
     return (output or b"").decode("utf-8", "surrogateescape")
 
 
+@pytest.fixture(params=EACH_ENGINE)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def open_queue(tmp_path: Path) -> Iterator[Callable[..., Queuectl]]:
-    """Opens queues: each call another folder, or again the folder that is named."""
+def open_queue(engine: str, tmp_path: Path) -> Iterator[Callable[..., Queuectl]]:
+    """Opens queues: each call another folder, or again the folder that is named; on a server each has a schema."""
     opened: list[Queuectl] = []
+    stores: dict[Path, str] = {}
 
     def open_one(name: str = "", env: dict[str, str] | None = None, program: list[str] | None = None) -> Queuectl:
         folder = tmp_path / (name or f"queue{len(opened)}")
@@ -123,19 +131,27 @@ def open_queue(tmp_path: Path) -> Iterator[Callable[..., Queuectl]]:
             "LC_ALL": "C.UTF-8",
             "QUEUECTL_DB_PATH": str(folder / "queuectl.db"),
         }
+        if engine == "postgres":
+            del plain["QUEUECTL_DB_PATH"]
+            plain["QUEUECTL_URL"] = stores.setdefault(folder, postgres.url())
         opened.append(Queuectl(folder, plain | (env or {}), program))
         return opened[-1]
 
     yield open_one
     for one in opened:
         one.close()
+    for store in stores.values():
+        postgres.drop(store)
 
 
 @pytest.fixture
-def queue(open_queue: Callable[..., Queuectl]) -> Queuectl:
+def queue(engine: str, open_queue: Callable[..., Queuectl]) -> Queuectl:
     """An empty queue whose retries come soon."""
     one = open_queue()
-    one.file("queuectl_config.json", '{"backoff_base": 0.2}')
+    if engine == "sqlite":
+        one.file("queuectl_config.json", '{"backoff_base": 0.2}')
+    else:
+        one.ok("config", "set", "backoff_base", "0.2")
     return one
 
 

@@ -13,6 +13,7 @@ from ..model import COMMAND, READY, Attempt, HistoryEntry, Job, WorkerRow
 from ..record import Record
 from . import sql
 from .claim import Claim
+from .dependents import follow
 from .sums import Sums
 from .transaction import Transaction
 
@@ -157,7 +158,7 @@ class Store:
         return bool(self.run(sql.NUMERIC_NAMES))
 
     def insert(self, jobs: list[Job], actor: str) -> None:
-        """Write new jobs and the first line of their history; inside a transaction."""
+        """Write new jobs and the first line of their history; inside a transaction. What they wait for is `await_ends`'s."""
         self.run_many(sql.INSERT_JOB, [job.values() for job in jobs])
         self.run_many(sql.INSERT_HISTORY, [(j.number, j.created_us, "add", j.stage, 0, actor, None) for j in jobs])
         places: dict[tuple[str, str, str, int], int] = {}
@@ -166,6 +167,10 @@ class Store:
             places[place] = places.get(place, 0) + 1
         for (queue, state, stage, lane), n in places.items():
             self.sums.add(queue, state, stage, lane, n)
+
+    def await_ends(self, waits: list[tuple[int, int, str]]) -> None:
+        """Note (target, job, condition) of jobs that are being added; inside a transaction."""
+        self.run_many(sql.ADD_DEPENDENCY, waits)
 
     def env_id(self, digest: bytes, body: bytes) -> int:
         """The number of this environment, stored on its first use; inside a transaction."""
@@ -235,20 +240,27 @@ class Store:
             try:
                 if job.lane in closed:
                     raise Conflict(f"cannot {event.name} job {job.id}", why="the pile it is part of is still being added")
-                changes.append(self._at_home(step(job, event, now)))
+                changes.append(self.at_home(step(job, event, now)))
             except Conflict as conflict:
                 if refused is None:
                     raise
                 refused(job, conflict)
-        self._write(changes, actor)
+        led_to = changes
+        while led_to:
+            self._write(led_to, actor)
+            led_to = follow(self, led_to, now)
         return changes
+
+    def locked(self, number: int) -> Job | None:
+        """The job, and nobody else changes it until this transaction ends."""
+        return self.job(number)
 
     def _versions(self, jobs: list[Job]) -> dict[int, int]:
         if len(jobs) == 1:  # as a statement that is planned once
             return dict(self.run(sql.VERSION, (jobs[0].number,)))
         return dict(self.run(sql.VERSIONS.format(numbers=_numbers(jobs))))
 
-    def _at_home(self, change: Change) -> Change:
+    def at_home(self, change: Change) -> Change:
         """A job that gets ready again, or becomes of another kind, stands in its everyday lane."""
         before, after = change.before, change.after
         if after.stage != READY or (before.stage == READY and _place(before) == _place(after)):
@@ -281,7 +293,7 @@ class Store:
     def delete(self, jobs: list[Job]) -> None:
         """Remove ended jobs with everything of them but their logs; inside a transaction."""
         keys = [(job.number,) for job in jobs]
-        for statement in ("jobs where number = ?", "attempts where job = ?", "history where job = ?"):
+        for statement in REMOVED:
             self.run_many("delete from " + statement, keys)
         for job in jobs:
             self.sums.add(job.queue, job.state, job.stage, job.lane, -1)
@@ -376,6 +388,10 @@ class Store:
 
 
 _mutable, _editable = attrgetter(*sql.MUTABLE), attrgetter(*sql.EDITABLE)
+REMOVED = (
+    *("jobs where number = ?", "attempts where job = ?", "history where job = ?"),
+    *("dependencies where job = ?", "dependencies where target = ?"),
+)
 CUT_REASONS = {"give back": "stopped", "interrupt": "interrupted"}
 
 

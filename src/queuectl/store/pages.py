@@ -163,12 +163,10 @@ def _by_start(store: Store, wanted: Wanted) -> tuple[list[Job], str | None]:
     also, bindings = _conditions(wanted)
     begin = "" if after is None else " and (priority < ? or (priority = ? and number > ?))"
     place = () if after is None else (after[0], after[0], after[1])
-    statement = (
-        f"select {sql.JOB} from jobs where lane = ? and stage = 'ready'{begin}{also} order by priority desc, number limit ?"
-    )
+    statement = f"select {sql.JOB} from jobs where lane = ? and stage = 'ready'{begin}{also} order by priority desc, number limit ?"
     rows: list[tuple[Any, ...]] = []
     end = monotonic() + LOOK_S
-    for (lane,) in store.run("select id from lanes where ready > 0 and adder is null"):
+    for lane, _ in store.run(sql.READY_LANES):
         rows += store.run(statement, (lane, *place, *bindings, wanted.limit + 1))
         if monotonic() > end:
             break

@@ -34,6 +34,11 @@ where adder is null and exists (select 1 from jobs where lane = lanes.id and sta
 with of as (select cast(? as text) as queue)
 select (select coalesce(sum(n), 0) from counts, of where counts.queue = of.queue and stage in ('claimed', 'running'))
   + (select coalesce(sum(n), 0) from deltas, of where deltas.queue = of.queue and stage in ('claimed', 'running'))""",
+    sql.READY_LANES: """
+select id, queue from lanes
+where adder is null and exists (select 1 from jobs where lane = lanes.id and stage = 'ready') limit 1000""",
+    sql.ENV: sql.ENV + " for key share",
+    sql.ADD_ENV: sql.ADD_ENV.replace(" returning", " on conflict (digest) do update set digest = excluded.digest returning"),
     sql.DUE: sql.DUE + " for update of jobs skip locked",
     sql.REST_KEY: sql.REST_KEY.replace("max(", "greatest("),
     sql.TOTALS: """

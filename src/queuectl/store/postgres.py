@@ -10,6 +10,7 @@ A commit whose answer is lost is asked for again: each transaction knows its num
 from __future__ import annotations
 
 import os
+import re
 from time import monotonic, sleep
 
 from .. import clock
@@ -38,6 +39,7 @@ SCHEMA_VERSION = 2  # the number of the newest file there
 MEET = f"select (select value from meta where key = 'schema'), (select value from meta where key = 'store_id'), {pg_sql.NOW_US}"
 TIMELINE = "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) where not pg_is_in_recovery()"
 COPY_ROWS = 20  # from so many on, rows are copied in rather than inserted
+COPIED = re.compile(r"insert into (\w+) \(([\w, ]+)\) values \([%s, ]+\)")  # a plain insert of rows
 DOUBT_S = 8.0  # how long the outcome of a lost commit is asked for
 ASK_AGAIN_S = 0.1
 
@@ -150,6 +152,9 @@ class PostgresStore(Store):
 
         return int.from_bytes(blake2b(f"queuectl/{self.to.schema}/{what}".encode(), digest_size=8).digest(), "big", signed=True)
 
+    def guard(self, *words: str) -> None:
+        self._send("select pg_advisory_xact_lock(%s)", (self._lock_number("/".join(words)),))
+
     def share_claims(self) -> None:
         """Whoever changes what may start waits for the claims that have begun, and these for it."""
         self._send("select pg_advisory_xact_lock_shared(%s)", (self._lock_number("claims"),))
@@ -208,10 +213,19 @@ class PostgresStore(Store):
                 with self.transaction():
                     self.run_many(statement, rows)
                 return
+            text = self._text(statement)[0]
+            if len(rows) >= COPY_ROWS and (copied := COPIED.fullmatch(text)):
+                self._copy(f"copy {copied[1]} ({copied[2]}) from stdin", rows)
+                return
             try:
-                self._db.cursor().executemany(self._text(statement)[0], rows)
+                self._db.cursor().executemany(text, rows)
             except psycopg.Error as fault:
                 raise self._told(fault) from None
+
+    def _copy(self, text: str, rows: list[tuple[Any, ...]]) -> None:
+        with self._outside_pipeline(), self._db.cursor().copy(text) as copy:
+            for row in rows:
+                copy.write_row(row)
 
     def _send(self, text: str, bindings: tuple[Any, ...]) -> None:
         """Inside a transaction: without waiting for what it brings."""
@@ -341,10 +355,19 @@ class PostgresStore(Store):
         self.marks.forget()
         super().insert(jobs, actor)
 
-    def _at_home(self, change: Change) -> Change:
+    def delete(self, jobs: list[Job]) -> None:
+        super().delete(jobs)
+        self.run("delete from output where job = any(?)", ([job.number for job in jobs],))
+        self.run("delete from inputs where name = any(?)", ([job.stdin for job in jobs if job.stdin],))
+
+    def at_home(self, change: Change) -> Change:
         if change.after.stage == READY:
             self.marks.forget()
-        return super()._at_home(change)
+        return super().at_home(change)
+
+    def locked(self, number: int) -> Job | None:
+        self.run(pg_sql.VERSIONS, ([number],))
+        return super().locked(number)
 
     def _versions(self, jobs: list[Job]) -> dict[int, int]:
         """And nobody else changes these jobs until this transaction ends."""

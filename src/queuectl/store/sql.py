@@ -15,12 +15,20 @@ INSERT_HISTORY = "insert into history (job, at_us, event, stage, run, actor, not
 # What a change may write. A job is only ever changed through the version it was decided on.
 MUTABLE = (
     *("lane", "state", "stage", "priority", "attempts", "max_retries", "interruptions", "version", "timeout_s"),
-    *("label", "due_us", "updated_us", "started_us", "finished_us", "exit_code", "reason", "worker", "stop"),
+    *("label", "due_us", "updated_us", "started_us", "finished_us", "exit_code", "reason", "worker", "stop", "awaits"),
 )
 UPDATE_JOB = f"update jobs set {', '.join(f'{c} = ?' for c in MUTABLE)} where number = ? and version = ?"
 # What an edit may write besides, of a job that waits.
 EDITABLE = ("queue", "kind", "command", "work", "needs", "limit_key", "run_at_us")
 EDIT_JOB = f"update jobs set {', '.join(f'{c} = ?' for c in EDITABLE)} where number = ? and version = ?"
+
+ADD_DEPENDENCY = "insert into dependencies (target, job, condition) values (?, ?, ?)"
+SOMETHING_AWAITED = "select 1 from dependencies where decided = 0 limit 1"
+AWAITED_BY = "select job, condition from dependencies where target = ? and decided = 0 order by job"
+DECIDED = "update dependencies set decided = 1 where target = ? and decided = 0"
+AWAITS_NO_MORE = "update dependencies set decided = 1 where job = ? and decided = 0"
+DEPENDENCIES = "select target, condition, decided from dependencies where job = ? order by target"
+DEPENDANTS = "select job, condition, decided from dependencies where target = ? order by job"
 
 VERSION = "select number, version from jobs where number = ?"
 VERSIONS = "select number, version from jobs where number in ({numbers})"
@@ -46,6 +54,7 @@ where lanes.ready > 0 and lanes.adder is null and not queues.paused"""
 LIMITED_WAIT = """
 select 1 from lanes join queues on queues.name = lanes.queue left join limits on limits.key = lanes.limit_key
 where lanes.ready > 0 and (queues.parallel is not null or limits.parallel is not null) limit 1"""
+READY_LANES = "select id, queue from lanes where ready > 0 and adder is null limit 1000"
 LANES_READY = "select queue, needs, ready from lanes where ready > 0 and adder is null"
 QUEUE_STARTED = "update queues set next_us = ? where name = ?"
 KEY_STARTED = "update limits set next_us = ? where key = ?"
@@ -107,6 +116,9 @@ on conflict (queue) do update set succeeded = totals.succeeded + excluded.succee
 
 TOTALS = "select queue, succeeded, failed, duration_us, waited_us from totals order by queue"
 RECENT_ENDS = "select ended_us, started_us, exit_code, reason from attempts where ended_us is not null order by id desc limit ?"
+ENV = "select id from envs where digest = ?"
+ADD_ENV = "insert into envs (digest, body) values (?, ?) returning id"
 FORGET_ENV = """
 delete from envs where id = ? and not exists (select 1 from jobs where env = ?)
   and not exists (select 1 from spools where env = ?)"""
+HELD_BY_SPOOLS = "select job from spools where job is not null"

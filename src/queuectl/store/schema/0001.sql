@@ -34,6 +34,7 @@ create table jobs (
   reason text,
   worker integer,                 -- who has claimed it
   stop text,                      -- what is asked of that worker: cancel | hold
+  awaits integer not null default 0,  -- how many of its `dependencies` are open
   cwd text,
   umask integer,
   env integer,
@@ -58,6 +59,17 @@ create index jobs_later on jobs (due_us) where stage = 'later';
 create index jobs_worker on jobs (worker) where worker is not null;
 create index jobs_limited on jobs (limit_key) where limit_key is not null and stage in ('claimed', 'running');
 create index jobs_state on jobs (state, number);
+
+-- Which job waits for which other one to end, and how that must end.
+create table dependencies (
+  target integer not null,
+  job integer not null,
+  condition text not null,        -- after: completed | after_any: ended | after_failed: dead or cancelled
+  decided integer not null default 0,
+  primary key (target, job, condition)
+) without rowid;
+create index dependencies_job on dependencies (job);
+create index dependencies_open on dependencies (target) where decided = 0;
 
 -- One row per run that was started.
 create table attempts (
