@@ -6,6 +6,7 @@ import os
 import time
 from time import clock_gettime_ns, time_ns
 
+LOOK_US = 50_000  # two clocks that were read further apart tell nothing of each other
 CLOCK_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux alone has a clock that counts sleep
 
 
@@ -31,7 +32,11 @@ def follow_server(server_us: int, boot_us: int) -> None:
 
 def boot_offset_us() -> int:
     """Wall clock less the clock that runs since boot, sleep included: it changes only when somebody sets the clock."""
-    return time_ns() // 1000 - since_boot_us()
+    while True:
+        before = since_boot_us()
+        offset = time_ns() // 1000 - before
+        if since_boot_us() - before < LOOK_US:  # else the machine slept, or we were kept waiting, between two looks
+            return offset
 
 
 def boot_id() -> str:

@@ -136,7 +136,8 @@ def finish(job: Job, event: Finished, now: int) -> tuple[Job, str]:
         return enter(job, COMPLETED, **ended), outcome.note
     if job.stop == "cancel":
         return enter(job, CANCELLED, **ended | {"reason": "cancelled"}), ""
-    return failed(job.but(**ended), event, outcome.ended_us)
+    # By a clock that was set back since, it has not ended yet.
+    return failed(job.but(**ended), event, min(outcome.ended_us, now))
 
 
 def failed(closed: Job, event: Finished | Interrupted, ended_us: int) -> tuple[Job, str]:

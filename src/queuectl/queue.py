@@ -221,6 +221,7 @@ class Queue:
 
         job = self.get(job_id)
         with self.store.transaction():
+            self.store.follow_this_clock()  # a new delay begins now
             change = self.store.apply(job, edited(job, fields, clock.now_us()), clock.now_us(), self.actor)
         self.ring_work()
         self.ring(bell.DONE)

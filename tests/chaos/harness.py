@@ -205,7 +205,8 @@ class Trial:
             for _ in range(4):
                 worker = self.worker_of(keeper)
                 time.sleep(draw.uniform(0.02, 0.3))
-                self.kill(worker)
+                if is_worker(worker):
+                    self.kill(worker)
             rows = eventually(lambda: workers.living(self.queue.store), what="a living worker")
             workers.ask(self.queue, rows, "restart")
             workers.wait_until_gone(self.queue, rows, 5)
@@ -236,9 +237,11 @@ class Trial:
         end = time.monotonic() + 3
         while time.monotonic() < end and alive(keeper):
             for child in children(keeper):
-                # A job looks like its worker until its `exec`; it has a session of its own.
-                if "queuectl.run.process" in command_line(child) and alive(child) and session(child) == session(keeper):
-                    return child
+                # A job looks like its worker until its `exec`; it has a session of its own, but not in its first instant.
+                if is_worker(child) and session(child) == session(keeper):
+                    time.sleep(0.002)
+                    if is_worker(child) and session(child) == session(keeper):
+                        return child
             time.sleep(0.002)
         return 0
 
@@ -300,17 +303,7 @@ class Trial:
         if self.ended:
             return
         self.ended = True
-        marks = (f"QUEUECTL_URL={self.url}\0".encode(), f"LEDGER={self.ledger}\0".encode())
-        for process in self.processes:
-            if process.poll() is None:
-                process.kill()
-        while found := marked(marks):
-            for pid in found:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            time.sleep(0.005)
+        kill_marked((f"QUEUECTL_URL={self.url}\0".encode(), f"LEDGER={self.ledger}\0".encode()))
         for process in self.processes:
             process.wait(PATIENCE_S)
         self.queue.close()
@@ -345,6 +338,10 @@ def session(pid: int) -> int:
         return 0
 
 
+def is_worker(pid: int) -> bool:
+    return "queuectl.run.process" in command_line(pid) and alive(pid)
+
+
 def children(pid: int) -> list[int]:
     try:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -371,6 +368,20 @@ def marked(marks: Iterable[bytes]) -> list[int]:
             if any(mark in environ for mark in marks) and alive(int(name)):
                 found.append(int(name))
     return found
+
+
+def kill_marked(marks: Iterable[bytes]) -> None:
+    """End all that carry one of these texts. A process in the middle of an `exec` shows no environment: looked at twice."""
+    quiet = 0
+    while quiet < 2:
+        found = marked(marks)
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        quiet = 0 if found else quiet + 1
+        time.sleep(0.03 if quiet else 0.005)
 
 
 def ring(trial: Trial) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from queuectl.model import Shell, Spec
 
-from .harness import Trial, Verdict, children, eventually, figure, mixed, size
+from .harness import Trial, Verdict, children, eventually, figure, is_worker, mixed, size
 
 JOBS_PER_ROUND = 250
 
@@ -59,7 +59,8 @@ def test_keepers_and_workers_killed_in_any_order(trial: Callable[..., Trial]) ->
             worker = one.worker_of(keeper)
             time.sleep(draw.uniform(0.02, 0.4))
             if draw.random() < 0.6:
-                one.kill(worker)
+                if is_worker(worker):
+                    one.kill(worker)
             elif worker and one.kill(keeper):
                 keeper = one.heir(keeper, worker, 8)
 

@@ -160,10 +160,10 @@ class Committer:
         lease_s = self._queue.settings.read().lease if store.shared else 0.0
         with store.transaction():
             leased_until_s = store.keep_lease(self._worker, lease_s)
+            offset = self._follow_clock()
             store.apply_all(turn.events, now, actor, refused=_not_wanted)
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in turn.traces])
             store.run_many(sql.REST_KEY, [*turn.rests])
-            self._follow_clock()
             claimed = store.claim(self._worker, turn.free, turn.ahead, now, self._serving) if turn.free + turn.ahead else NOTHING
             stops = store.stops_asked(self._worker)
             stopping = store.run("select stopping from workers where id = ?", (self._worker,))
@@ -174,6 +174,7 @@ class Committer:
             calls_wait = turn.look_for_calls and self._ready_calls() > 0
         if leased_until_s is not None:
             store.lease_until_s = leased_until_s
+        self._offset_us = offset  # only now: it may have been undone
         took = monotonic() - began
         return Report(
             turn=turn,
@@ -195,14 +196,15 @@ class Committer:
         rows = store.run(sql.LANES_READY)
         return sum(n for queue, needs, n in rows if CALL in needs.split() and serving.serves(queue, needs))
 
-    def _follow_clock(self) -> None:
-        """Before anything is called due: was the clock set since the last turn?"""
+    def _follow_clock(self) -> int:
+        """Before a backoff begins and before anything is called due: was the clock set since the last turn?"""
         offset = clock.boot_offset_us()
-        if self._offset_us is None or abs(offset - self._offset_us) > CLOCK_NOISE_US:
-            self._offset_us = offset
-            step = self._queue.store.follow_clock(self._boot_id, offset)
-            if step:
-                print(f"queuectl: the clock was set by {step / 1e6:+.1f} s; delays keep their length", file=sys.stderr, flush=True)
+        if self._offset_us is not None and abs(offset - self._offset_us) <= CLOCK_NOISE_US:
+            return self._offset_us
+        step = self._queue.store.follow_clock(self._boot_id, offset)
+        if step:
+            print(f"queuectl: the clock was set by {step / 1e6:+.1f} s; delays keep their length", file=sys.stderr, flush=True)
+        return offset
 
     def _left(self) -> int:
         """Jobs of the served queues that will still run: ready, waiting for their time, or with another worker."""

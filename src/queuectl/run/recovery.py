@@ -156,6 +156,7 @@ class TakeOver:
         traces = [self._book.traces.get((job.number, job.run)) for job, _ in decided]
         cut = [trace.but(pid=trace.pid or row.pid) for trace in traces if trace and (trace.pid or trace.sent)]
         with store.transaction():
+            store.follow_this_clock()
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in cut])
             for job, event in decided:
                 store.apply(job, event, now, f"worker {worker.id}")

@@ -136,7 +136,10 @@ class Worker:
         return fd
 
     def _recover(self) -> None:
-        recovery.sweep(self)
+        try:
+            recovery.sweep(self)
+        except StorageError:  # a disk may fail once; one that does so twice is told to whoever starts the worker
+            recovery.sweep(self)
         self._wanted.look()
         self._next_tick = monotonic() + self._leased.tick_s
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from _operator import attrgetter
 from _thread import RLock
 
+from .. import clock
 from ..bell import Listener
 from ..errors import Conflict
 from ..model import COMMAND, READY, Attempt, HistoryEntry, Job, WorkerRow
@@ -159,6 +160,8 @@ class Store:
 
     def insert(self, jobs: list[Job], actor: str) -> None:
         """Write new jobs and the first line of their history; inside a transaction. What they wait for is `await_ends`'s."""
+        if any(job.due_us is not None for job in jobs):
+            self.follow_this_clock()  # a delay begins now: it has nothing to do with how the clock was set before
         self.run_many(sql.INSERT_JOB, [job.values() for job in jobs])
         self.run_many(sql.INSERT_HISTORY, [(j.number, j.created_us, "add", j.stage, 0, actor, None) for j in jobs])
         places: dict[tuple[str, str, str, int], int] = {}
@@ -343,8 +346,14 @@ class Store:
             self.run(sql.PUT_META, ("clock", f"{boot_id}:{offset_us}"))
         if abs(step) < CLOCK_STEP_US:
             return 0
-        self.run(sql.SHIFT_DUE, (step,))
+        for statement in sql.SHIFT_SPANS:
+            self.run(statement, (step,))
         return step
+
+    def follow_this_clock(self) -> None:
+        """Before a span of time is written, in the transaction that writes it."""
+        if not self.shared:
+            self.follow_clock(clock.boot_id(), clock.boot_offset_us())
 
     def next_due(self) -> int | None:
         """When the next waiting job becomes due, in microseconds since 1970."""

@@ -82,9 +82,13 @@ select number, queue, needs, limit_key, state, lane from jobs where stage = 'lat
 order by due_us limit ?"""
 MAKE_READY = "update jobs set stage = 'ready', due_us = null, version = version + 1, lane = ? where number = ?"
 # Delays and backoffs are spans of time, a run_at is a moment: only the first move when somebody sets the clock.
-SHIFT_DUE = """
+SHIFT_SPANS = (
+    """
 update jobs set due_us = due_us + ?, version = version + 1
-where due_us is not null and stage in ('later', 'held') and (run_at_us is null or due_us <> run_at_us)"""
+where due_us is not null and stage in ('later', 'held') and (run_at_us is null or due_us <> run_at_us)""",
+    "update queues set next_us = next_us + ? where next_us is not null",
+    "update limits set next_us = next_us + ? where next_us is not null",
+)
 PUT_META = "insert into meta (key, value) values (?, ?) on conflict (key) do update set value = excluded.value"
 NEXT_DUE = "select min(due_us) from jobs where stage = 'later'"
 HAND_OVER = "update jobs set worker = ?, version = version + 1 where number = ?"
