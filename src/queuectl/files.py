@@ -69,6 +69,14 @@ def replace_file(path: str, content: bytes) -> None:
     os.rename(temporary, path)
 
 
+def forget(path: str) -> None:
+    """Remove a file that somebody else may have removed meanwhile."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # gone is gone
+
+
 class exclusive:
     """A lock between processes for a `with` block, on a file of its own that is never removed."""
 

@@ -38,8 +38,6 @@ def status(queue: Queue) -> dict[str, Any]:
 
 def overview(queue: Queue) -> dict[str, Any]:
     """What a page shows at the top: `status`, and what else is worth a glance."""
-    from . import __version__
-
     found = status(queue)
     waiting = _oldest_waiting(queue)
     [(store_id,)] = queue.store.run("select value from meta where key = 'store_id'")
@@ -52,7 +50,6 @@ def overview(queue: Queue) -> dict[str, Any]:
         "oldest_waiting_at": codec.iso(min(waiting.values(), default=None)),
         "next_due_at": codec.iso(queue.store.next_due()),
         "store_id": store_id,
-        "version": __version__,
     }
 
 
