@@ -102,7 +102,7 @@ class BulkAdd:
         """A job of the pile may wait for those before it in the pile, by the ids that were chosen for them."""
         if spec.id is not None:
             self._added_ids[spec.id] = job.number
-        if not (spec.after or spec.after_any or spec.after_failed):
+        if not spec.waits_for_jobs:
             return job
         from .dependencies import blocked
 

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .model import Attempt, HistoryEntry, Job, Limit, Work, WorkerRow
+    from .model import Attempt, Dependency, HistoryEntry, Job, Limit, Work, WorkerRow
 
 PRIORITY_MAX = 2**31 - 1
 RETRIES_MAX = 1_000_000
 ARGUMENT_MAX = 131_071  # Linux refuses a longer single argument at exec; shell text is one argument of sh
 ID_LENGTH_MAX = 128
+AWAITED_MAX = 1000  # jobs that one job may wait for
 ID_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 ID_REST = ID_FIRST | frozenset("._-")
 ARGUMENTS_MAX = 8_000_000  # of a function, as JSON
@@ -153,6 +154,24 @@ def exit_codes(value: Any) -> tuple[int, ...]:
     return tuple(whole(code, "no_retry", -64, 255) for code in value)
 
 
+def job_ids(value: Any, field: str) -> tuple[str, ...]:
+    """Ids of other jobs: in a list, or with commas between.
+
+    >>> job_ids("5, build", "after"), job_ids([7], "after")
+    (('5', 'build'), ('7',))
+    """
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    elif isinstance(value, int) and not isinstance(value, bool):
+        value = [value]
+    if not isinstance(value, (list, tuple)) or len(value) > AWAITED_MAX:
+        raise InvalidInput(f"{field} must be a list of at most {AWAITED_MAX} job ids", field=field)
+    try:
+        return tuple([str(job_id(one)) for one in value if one is not None])
+    except InvalidInput as fault:
+        raise InvalidInput(f"{field}: {fault.what}", why=fault.why, hint=fault.hint, field=field) from None
+
+
 def tags(value: Any) -> tuple[str, ...]:
     """What a worker must be tagged with: names in a list, or with commas between.
 
@@ -220,6 +239,9 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "delay": ("delay_s", _optional(lambda v: seconds(v, "delay"))),
     "run_at": ("run_at_us", _optional(instant)),
     "key": ("key", lambda v: label_text(v, "key")),
+    "after": ("after", lambda v: job_ids(v, "after")),
+    "after_any": ("after_any", lambda v: job_ids(v, "after_any")),
+    "after_failed": ("after_failed", lambda v: job_ids(v, "after_failed")),
     "where": ("where", tags),
     "limit_key": ("limit_key", lambda v: label_text(v, "limit_key")),
     "label": ("label", label_text),
@@ -423,6 +445,11 @@ def waiting_for(job: Job) -> str | None:
     'release'
     """
     return {"ready": "slot", "claimed": "slot", "later": "time", "held": "release", "blocked": "jobs"}.get(job.stage)
+
+
+def dependency_object(dependency: Dependency) -> dict[str, Any]:
+    other = dependency.other
+    return {"id": other.id, "condition": dependency.condition, "state": other.state, "decided": dependency.decided}
 
 
 def attempt_object(attempt: Attempt) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import clock, codec, limits, spools
+from . import clock, codec, dependencies, limits, spools
 from .bell import NO_WORKER
 from .model import CALL, COMMAND, TAG, Job, Limit, Query, Serving
 from .schedule import ago, rate_text
@@ -29,15 +29,30 @@ def explain(queue: Queue, job: Job) -> list[str]:
             notes = [entry.note for entry in queue.history(job) if entry.stage == "held" and entry.note]
             return [f"it is held{f': {notes[-1]}' if notes else ''}; 'queuectl release {job.id}' lets it run"]
         case "blocked":
-            return ["it waits for other jobs"]
+            return _waits_for_jobs(queue, job)
         case _:
             return _waits_for_slot(queue, job)
+
+
+MUST = {"after": "complete", "after_any": "end", "after_failed": "fail for good"}
+
+
+def _waits_for_jobs(queue: Queue, job: Job) -> list[str]:
+    awaited = [waits for waits in dependencies.of(queue.store, job) if not waits.decided]
+    return [f"it waits for job {w.other.id}, which is {w.other.state}, to {MUST[w.condition]}" for w in awaited[:SHOWN_MAX]] + (
+        [f"and for {len(awaited) - SHOWN_MAX} more"] if len(awaited) > SHOWN_MAX else []
+    )
+
+
+SHOWN_MAX = 20
 
 
 def _ended(job: Job) -> str:
     if job.state == "completed":
         return f"it completed at {codec.iso(job.finished_us)}"
     if job.state == "cancelled":
+        if job.reason != "cancelled":
+            return f"it was cancelled because {job.reason}; 'queuectl retry {job.id}' runs it all the same"
         return f"it was cancelled at {codec.iso(job.finished_us)}; 'queuectl retry {job.id}' runs it again"
     how = job.reason or f"exit status {job.exit_code}"
     times = "once" if job.attempts == 1 else f"{job.attempts} times"

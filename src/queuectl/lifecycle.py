@@ -87,6 +87,19 @@ class Retry(Record):
     name = "retry"
 
 
+class Met(Record):
+    """One of the jobs it waits for has ended as it must."""
+
+    name = "met"
+
+
+class Unmet(Record):
+    """One of the jobs it waits for has ended otherwise."""
+
+    why: str
+    name = "unmet"
+
+
 class Edited(Record):
     """Somebody wants a waiting job otherwise: the columns as they shall be, `due_us` only if its time is changed."""
 
@@ -96,7 +109,7 @@ class Edited(Record):
 
 
 if TYPE_CHECKING:
-    Event: TypeAlias = Started | Finished | GivenBack | Interrupted | Cancel | Hold | Release | Retry | Edited
+    Event: TypeAlias = Started | Finished | GivenBack | Interrupted | Cancel | Hold | Release | Retry | Edited | Met | Unmet
     Rule: TypeAlias = Callable[[Job, Any, int], tuple[Job, str]]
 
 
@@ -191,12 +204,28 @@ def ask_hold(job: Job, event: Hold, now: int) -> tuple[Job, str]:
 
 
 def release(job: Job, event: Release, now: int) -> tuple[Job, str]:
+    if job.awaits:
+        return enter(job, BLOCKED, due_us=job.due_us, interruptions=0), ""
     waits = job.due_us is not None and job.due_us > now
     return enter(job, LATER if waits else READY, due_us=job.due_us if waits else None, interruptions=0), ""
 
 
+def met(job: Job, event: Met, now: int) -> tuple[Job, str]:
+    """The last of those it waits for lets it run, when its time has come."""
+    left = job.awaits - 1
+    if left or job.stage == HELD:
+        return enter(job, job.stage, due_us=job.due_us, awaits=left), ""
+    waits = job.due_us is not None and job.due_us > now
+    return enter(job, LATER if waits else READY, due_us=job.due_us if waits else None, awaits=0), ""
+
+
+def unmet(job: Job, event: Unmet, now: int) -> tuple[Job, str]:
+    """It would wait for ever: it is cancelled, and whoever waits for it hears of that."""
+    return enter(job, CANCELLED, finished_us=now, reason=event.why[:255], awaits=0), event.why
+
+
 def retry(job: Job, event: Retry, now: int) -> tuple[Job, str]:
-    return enter(job, READY, attempts=0, interruptions=0, finished_us=None, exit_code=None, reason=None), ""
+    return enter(job, READY, attempts=0, interruptions=0, finished_us=None, exit_code=None, reason=None, awaits=0), ""
 
 
 def retry_now(job: Job, event: Retry, now: int) -> tuple[Job, str]:
@@ -240,6 +269,10 @@ RULES: dict[tuple[Stage, str], Rule] = {
     (BLOCKED, "cancel"): cancel_waiting,
     (BLOCKED, "hold"): hold,
     (BLOCKED, "edit"): edit_kept,
+    (BLOCKED, "met"): met,
+    (BLOCKED, "unmet"): unmet,
+    (HELD, "met"): met,
+    (HELD, "unmet"): unmet,
     (CLAIMED, "start"): start,
     (CLAIMED, "finish"): finish,
     (CLAIMED, "give back"): give_back,
@@ -270,7 +303,9 @@ LEADS_TO: dict[Rule, tuple[Stage, ...]] = {
     ask_cancel: (),  # stays where it is, with `stop` set
     hold: (HELD,),
     ask_hold: (),
-    release: (READY, LATER),
+    release: (READY, LATER, BLOCKED),
+    met: (READY, LATER, BLOCKED, HELD),
+    unmet: (CANCELLED,),
     retry: (READY,),
     retry_now: (READY,),
     edit: (READY, LATER),
@@ -319,7 +354,7 @@ def refusal(job: Job, event: Event) -> Conflict:
 def a_job(**fields: Any) -> model.Job:
     """A plain job for examples and tests of the pure core."""
     plain: dict[str, Any] = dict.fromkeys(model.Job.fields)
-    numbers = ("lane", "priority", "attempts", "interruptions", "run", "created_us", "updated_us")
+    numbers = ("lane", "priority", "attempts", "interruptions", "run", "created_us", "updated_us", "awaits")
     plain.update(dict.fromkeys(numbers, 0))
     plain.update(number=1, queue="default", kind="shell", command="true", needs="command", stage=READY, max_retries=3, version=1)
     plain.update(fields)

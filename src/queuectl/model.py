@@ -125,6 +125,9 @@ class Spec(Record):
     delay_s: float | None = None
     run_at_us: int | None = None
     key: str | None = None
+    after: tuple[str, ...] = ()  # ids of jobs that must complete before this one may run,
+    after_any: tuple[str, ...] = ()  # that must have ended, however,
+    after_failed: tuple[str, ...] = ()  # that must have failed for good
     where: tuple[str, ...] = ()  # tags that a worker must have
     limit_key: str | None = None
     label: str | None = None
@@ -133,6 +136,10 @@ class Spec(Record):
     env: dict[str, str] | None = None  # the whole environment of the job; None: the queue's capture rule
     stdin: str | None = None  # a file of the store's payload folder
     options: Options = Options()
+
+    @property
+    def waits_for_jobs(self) -> bool:
+        return bool(self.after or self.after_any or self.after_failed)
 
 
 class Job(Record):
@@ -168,6 +175,7 @@ class Job(Record):
     reason: str | None
     worker: int | None
     stop: str | None
+    awaits: int
     cwd: str | None
     umask: int | None
     env: int | None
@@ -181,6 +189,14 @@ class Job(Record):
     @property
     def ended(self) -> bool:
         return self.stage in ENDED
+
+
+class Dependency(Record):
+    """One job that waits for another: the other one of the two, as it is now, and what must become of the awaited."""
+
+    other: Job
+    condition: str  # after | after_any | after_failed
+    decided: bool
 
 
 class Outcome(Record):
@@ -263,6 +279,7 @@ class Serving:
         self.offers = frozenset(offers)
         self.at_once = 0  # jobs with the same key that it takes at most; 0: as many as there are
         self.busy: dict[str, int] = {}  # how many it has of each key
+        self.newest: int | None = None  # the last job it takes: who drains takes none that came later
 
     def room(self, key: str) -> int:
         return max(0, self.at_once - self.busy.get(key, 0)) if self.at_once and key else 1 << 30

@@ -54,6 +54,7 @@ def new_job(spec: Spec, origin: Origin, config: Config, now: int) -> Job:
         reason=None,
         worker=None,
         stop=None,
+        awaits=0,
         cwd=origin.cwd if spec.cwd is None else spec.cwd,
         umask=origin.umask if spec.umask is None else spec.umask,
         env=origin.env,

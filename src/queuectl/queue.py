@@ -74,7 +74,7 @@ class Queue:
         """Write one new job; inside a transaction. Raises Conflict, NotFound."""
         job = new_job(spec, origin, config, clock.now_us())
         job = job.but(number=self.number_for(spec.id), lane=self.store.lane_for(job))
-        if spec.after or spec.after_any or spec.after_failed:
+        if spec.waits_for_jobs:
             from .dependencies import blocked
 
             job = blocked(self.store, job, spec)

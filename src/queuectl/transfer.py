@@ -10,9 +10,27 @@ from base64 import b64decode, b64encode
 from . import bell, calls, clock, codec, payload
 from .bulk import BulkAdd
 from .errors import Conflict, InvalidInput
-from .model import CANCELLED, COMPLETED, DEAD, HELD, LATER, READY, STATES, Argv, Call, Function, Job, Options, Shell, Spec, state_of
+from .model import (
+    BLOCKED,
+    CANCELLED,
+    COMPLETED,
+    DEAD,
+    HELD,
+    LATER,
+    READY,
+    STATES,
+    Argv,
+    Call,
+    Function,
+    Job,
+    Options,
+    Shell,
+    Spec,
+    state_of,
+)
 from .newjob import new_job
 from .record import Record
+from .store.dependents import CONDITIONS
 from .work import work_of
 
 TYPE_CHECKING = False
@@ -25,7 +43,7 @@ if TYPE_CHECKING:
 
 NUMBER_MAX = 10**15
 STDIN_BYTES_MAX = 64_000_000  # one line of an export holds it whole
-SPEC_KEYS = tuple([name for name in codec.FIELDS if name not in ("delay", "run_at")])
+SPEC_KEYS = tuple([name for name in codec.FIELDS if name not in ("delay", "run_at", *CONDITIONS)])
 OPTION_KEYS = {name: place for name, (place, _) in codec.FIELDS.items() if place in Options.fields}
 TIME_KEYS = ("created_at", "updated_at", "run_at", "next_run_at", "started_at", "finished_at")
 FACT_KEYS = ("number", "state", "held", "attempts", "interruptions", "exit_code", "reason", "stdin")
@@ -61,7 +79,7 @@ def job_line(queue: Queue, job: Job, with_env: bool = False) -> dict[str, Any]:
         "command": job.command,
         **_work_object(job),
         "state": job.state,
-        "held": job.stage == HELD,
+        "held": job.stage in (HELD, BLOCKED),  # what a job waits for stays behind: somebody must say that it may run
         "attempts": job.attempts,
         "interruptions": job.interruptions,
         "exit_code": job.exit_code,

@@ -61,6 +61,13 @@ FIELDS: dict[str, tuple[list[tuple[Any, Any]], list[Any]]] = {
         ["", "k" * 256, "a\nb", "a\0", "\ud800", 5, True, []],
     ),
     "label": ([("l", "l"), ("\u202e", "\u202e"), (None, None)], ["", "l" * 256, "a\rb", "\udcff", 5, False, {}]),
+    **dict.fromkeys(
+        ("after", "after_any", "after_failed"),
+        (
+            [([], ()), (["a", 7], ("a", "7")), ("5, b-1", ("5", "b-1")), (5, ("5",))],
+            ["", "a b", ["all"], "5-9", {}, None, True, 1.5, "x" * 129, ["a", ""], list(range(1001))],
+        ),
+    ),
     "where": (
         [([], ()), (["gpu", "big"], ("gpu", "big")), ("gpu, big", ("gpu", "big"))],
         ["", "a b", ["gpu "], [5], [""], None, 5, True, {}, "tag:gpu", "a,,b"],

@@ -21,9 +21,11 @@ from queuectl.lifecycle import (
     GivenBack,
     Hold,
     Interrupted,
+    Met,
     Release,
     Retry,
     Started,
+    Unmet,
     a_job,
     step,
 )
@@ -32,7 +34,7 @@ from queuectl.schedule import Backoff
 
 from .conftest import ENDED_US
 
-EVENTS = ("start", "finish", "give back", "interrupt", "cancel", "hold", "release", "retry", "edit")
+EVENTS = ("start", "finish", "give back", "interrupt", "cancel", "hold", "release", "retry", "edit", "met", "unmet")
 NOW = 2_000_000_000
 PAIRS = [(stage, event) for stage in STAGES for event in EVENTS]
 
@@ -54,8 +56,10 @@ def every_event(name: str) -> Iterator[object]:
         case "edit":
             for due in ({}, {"due_us": None}, {"due_us": NOW - 1}, {"due_us": NOW + 1}):
                 yield Edited({"priority": 7, **due}, "priority")
+        case "unmet":
+            yield Unmet("job 9, which it waited for, is dead")
         case _:
-            yield {"cancel": Cancel, "hold": Hold, "release": Release, "retry": Retry}[name]()
+            yield {"cancel": Cancel, "hold": Hold, "release": Release, "retry": Retry, "met": Met}[name]()
 
 
 def every_job(stage: str) -> Iterator[Job]:
@@ -64,14 +68,16 @@ def every_job(stage: str) -> Iterator[Job]:
             for stop in (None, "cancel", "hold"):
                 for due in (None, NOW - 1, NOW + 1):
                     held_by = 4 if stage in ("claimed", "running") else None
-                    yield a_job(
-                        stage=stage, attempts=attempts, interruptions=interruptions, stop=stop, due_us=due, worker=held_by, run=2
-                    )
+                    for awaits in {"blocked": (1, 2), "held": (0, 1, 2)}.get(stage, (0,)):
+                        given = {"stop": stop, "due_us": due, "worker": held_by, "run": 2, "awaits": awaits}
+                        yield a_job(stage=stage, attempts=attempts, interruptions=interruptions, **given)
 
 
 def every_change(stage: str, event: str) -> Iterator[lifecycle.Change]:
     for job in every_job(stage):
         for happened in every_event(event):
+            if event == "met" and not job.awaits:
+                continue
             try:
                 yield step(job, happened, NOW)  # type: ignore[arg-type]
             except Conflict:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Options that are fields of the job model under the same name.
 FIELDS = (
     *("id", "queue", "priority", "max_retries", "delay", "run_at", "timeout", "key", "label", "where", "limit_key"),
+    *("after", "after_any", "after_failed"),
     *("cwd", "if_interrupted", "no_retry", "grace", "leftovers"),
     *("memory", "processes", "cpu_time", "nice", "max_output"),
     *("callback", "callback_sign"),
@@ -33,6 +34,9 @@ JOB_OPTIONS = (
     Option(("--delay",), "not before this long from now: seconds, 10m, 2h30m", "TIME"),
     Option(("--run-at",), "not before this time, ISO-8601; without an offset UTC", "TIME"),
     Option(("--timeout",), "end the run and all it started after this long; 0: never", "TIME"),
+    Option(("--after",), "run when these jobs have completed; when one fails for good, be cancelled", "IDS"),
+    Option(("--after-any",), "run when these jobs have ended, however", "IDS"),
+    Option(("--after-failed",), "run when these jobs have failed for good or were cancelled", "IDS"),
     Option(("--key",), "add only once: a repeat answers with the first job", "KEY"),
     Option(("--label",), "a word to select jobs by", "LABEL"),
     Option(("--where",), "only workers with these tags run it", "TAGS"),

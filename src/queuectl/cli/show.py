@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import codec, envs, jsontext
+from .. import codec, dependencies, envs, jsontext
 from .command import JSON, Arguments, Command, Option
 from .open import the_queue
 from .text import out, safe, took
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ..queue import Queue
 
 
+LISTS = ("awaits", "awaited_by", "attempts_made", "history", "environment")
+
+
 def run(arguments: Arguments) -> int:
     with the_queue() as queue:
         job = queue.get(arguments.words[0])
@@ -23,8 +26,11 @@ def run(arguments: Arguments) -> int:
         out(jsontext.dumps(found) + "\n")
         return 0
     for name, value in found.items():
-        if name not in ("attempts_made", "history", "environment") and value is not None:
+        if name not in LISTS and value is not None:
             out(f"{name + ':':<18}{safe(str(value))}\n")
+    for name in ("awaits", "awaited_by"):
+        for one in found[name]:
+            out(f"{name + ':':<18}{safe(one['id'])}, {safe(one['condition'])}, {one['state']}\n")
     for attempt in found["attempts_made"]:
         out(f"run {attempt['run']}:".ljust(18) + safe(_attempt(attempt)) + "\n")
     for entry in found["history"]:
@@ -38,6 +44,8 @@ def run(arguments: Arguments) -> int:
 def everything(queue: Queue, job: Job, with_env: bool) -> dict[str, Any]:
     found = {
         **codec.job_object(job),
+        "awaits": [codec.dependency_object(d) for d in dependencies.of(queue.store, job)],
+        "awaited_by": [codec.dependency_object(d) for d in dependencies.dependants(queue.store, job)],
         "attempts_made": [codec.attempt_object(a) for a in queue.attempts(job)],
         "history": [codec.history_object(h) for h in queue.history(job)],
     }

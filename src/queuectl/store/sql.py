@@ -68,6 +68,7 @@ on conflict (key) do update set next_us = max(coalesce(limits.next_us, 0), exclu
 FORGET_LIMITS = "delete from limits where parallel is null and interval_us is null and coalesce(next_us, 0) < ?"
 BUSY_WITH_KEY = "select count(*) from jobs where limit_key = ? and stage in ('claimed', 'running')"
 BUSY_IN_QUEUE = "select coalesce(sum(n), 0) from counts where queue = ? and stage in ('claimed', 'running')"
+READY_UNTIL = f"select {JOB} from jobs where lane = ? and stage = 'ready' and number <= ? order by priority desc, number limit ?"
 READY_IN_LANE = f"select {JOB} from jobs where lane = ? and stage = 'ready' order by priority desc, number limit ?"
 CLAIM_RUNNING = """
 update jobs set stage = 'running', state = 'processing', worker = ?, run = run + 1, version = version + 1, updated_us = ?,
