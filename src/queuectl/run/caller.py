@@ -14,7 +14,7 @@ import signal
 import sys
 
 from ..errors import QueueError
-from ..locate import Place
+from ..locate import from_argument
 from ..model import TAG
 from ..queue import Queue
 from .calling import SIGNALS, Caller
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     os.environ.pop("QUEUECTL_RUN", None)  # started from inside a job, we are no part of its run
     _open_files()
     try:
-        with Queue(Place(database)) as queue:
+        with Queue(from_argument(database, os.environ)) as queue:
             tags = tuple(flag for flag in _names(asked.get("flags")) if flag.startswith(TAG))
             caller = Caller(queue, _names(asked.get("queues")), int(asked.get("slots") or 0), tags, say)
             caller.idle_s = float(asked.get("idle") or 0)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..queue import Queue
     from .journal import Trace
 
+SOON_S = 5.0  # what becomes due so soon is waited for when draining
 RESOLVERS = 256  # names looked up at once: threads, made when they are needed
 SAY_AGAIN_S = 30.0
 FORGET_S = 60.0  # how often limits that have passed are removed
@@ -71,6 +72,7 @@ class Caller:
         self._forgot = 0.0
         self._used = monotonic()
         self._stopping = ""
+        self._draining = False
         self._trouble, self._trouble_at = "", -SAY_AGAIN_S
 
     # ------------------------------------------------------------ life
@@ -156,7 +158,7 @@ class Caller:
             self.renew = self._stopping == "restart"
             return True
         if self.until_idle and not self._rung:
-            return True
+            return not (self._draining and self._next_due_us and self._next_due_us < clock.now_us() + SOON_S * 1e6)
         return bool(self.idle_s) and monotonic() - self._used > self.idle_s
 
     async def _close(self) -> None:
@@ -370,6 +372,13 @@ class Caller:
         if how == "now":
             for under_way in [*self._flights.under_way.values()]:
                 under_way.stop(flight.NOW)
+
+    def drain(self) -> None:
+        """Make the calls that were accepted until now and are due, then end; what comes meanwhile is for the next."""
+        self._serving.newest = int(self.queue.store.run(sql.META, ("next_number",))[0][0]) - 1
+        self._draining = self.until_idle = self._rung = True
+        self._say("the caller is draining")
+        self._woken.set()
 
     # ------------------------------------------------------------ as an heir: see `recovery`
 

@@ -89,9 +89,14 @@ class Claim:
                 continue
             self._gates[lane] = open_gates(row)
             most = min([free + ahead, serving.room(row[3]), *map(self._room_of, self._gates[lane])])
-            picked += [Job(*job) for job in self._store.run(sql.READY_IN_LANE, (lane, most))] if most > 0 else []
+            picked += self._first_of(lane, most, serving.newest) if most > 0 else []
         picked.sort(key=lambda job: (-job.priority, job.number))
         return self._until_careful(self._within(picked)[: free + ahead], free)
+
+    def _first_of(self, lane: int, most: int, newest: int | None) -> list[Job]:
+        if newest is None:
+            return [Job(*job) for job in self._store.run(sql.READY_IN_LANE, (lane, most))]
+        return [Job(*job) for job in self._store.run(sql.READY_UNTIL, (lane, newest, most))]
 
     def _room_of(self, gate: Gate) -> int:
         if gate not in self._room:

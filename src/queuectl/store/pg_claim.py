@@ -77,8 +77,10 @@ class SharedClaim(Claim):
             self._gates[row[0]] = open_gates(row)
         if any(self._gates.values()):
             rows = self._behind_locks(rows)
-        bounds = [(row[0], min([free + ahead, *map(self._room_of, self._gates[row[0]])])) for row in rows]
+        bounds = [(row[0], min([free + ahead, serving.room(row[3]), *map(self._room_of, self._gates[row[0]])])) for row in rows]
         found = self._read([(lane, most) for lane, most in bounds if most > 0], free + ahead)
+        if serving.newest is not None:
+            found = [job for job in found if job.number <= serving.newest]
         found.sort(key=lambda job: (-job.priority, job.number))
         picked = self._until_careful(self._within(found)[: free + ahead], free)
         store.marks.move(picked)

@@ -97,7 +97,7 @@ def _known(shown: Shown, terms: Terms) -> Allowed | None:
     scheme, _, given = (shown.authorization or "").partition(" ")
     if scheme.lower() == "bearer" and _is_token(given.strip(), terms):
         return Allowed("token")
-    if scheme.lower() == "basic" and terms.basic and _is_listed(given.strip(), terms):
+    if scheme.lower() == "basic" and terms.basic and is_listed(given.strip(), terms):
         return Allowed("password")
     if shown.session and tokens.session_holds(terms.session_key(), shown.session, terms.now_s()):
         return Allowed("session")
@@ -109,7 +109,7 @@ def _is_token(given: str, terms: Terms) -> bool:
     return expected is not None and tokens.same(tokens.digest(given), expected)
 
 
-def _is_listed(given: str, terms: Terms) -> bool:
+def is_listed(given: str, terms: Terms) -> bool:
     """Every entry is compared, so that the time tells nothing."""
     try:
         pair = base64.b64decode(given, validate=True).decode("utf-8", "surrogateescape")
