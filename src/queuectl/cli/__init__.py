@@ -87,7 +87,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "worker-stop": ("worker", "stop"),
     "worker run": ("worker", "start"),
 }
-PROGRAMS = ("fspl", "taskspoold", "taskspoolctl")  # programs of their own, reachable as `queuectl NAME …`
+PROGRAMS = ("fspl", "taskspoold", "taskspoolctl", "tasker")  # programs of their own, reachable as `queuectl NAME …`
 
 
 def entry() -> NoReturn:
