@@ -70,7 +70,7 @@ def _become(queue: Queue, wanted: dict[str, Any], count: int, queues: list[str])
     tokens.ensure(queue)
     listening = sockets.given(os.getpid()) or _listen(wanted)
     _announce(queue, wanted, listening)
-    queue.close()
+    queue.store.checkpoint()
     environ = {**start.environ(), **sockets.hand_on(listening)}
     part = "web=" + json.dumps(wanted)
     command = start.keeper_command(place, max(1, count), queues, "", int(count > 0), (part,))

@@ -153,7 +153,8 @@ async def _ended(desk: Desk, job: Job, wait_s: float) -> Job:
     try:
         while True:
             changed.clear()
-            known = await desk.service.read(lambda queue: queue.store.job(number)) or known
+            found: Job | None = await desk.service.read(lambda queue: queue.store.job(number))
+            known = found or known
             left = end - monotonic()
             if known.ended or left <= 0 or desk.stopping:
                 return known

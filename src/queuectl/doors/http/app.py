@@ -56,7 +56,7 @@ class App:
         self.desk = desk
         self.terms = terms
         self.prefix = prefix
-        self.router = Router(routes=_routes(desk, terms), redirect_slashes=False)
+        self.router = Router(routes=_routes(desk, terms), redirect_slashes=False, default=_nothing)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -149,6 +149,10 @@ def _date() -> bytes:
         _dates.clear()
         _dates[now] = formatdate(now, usegmt=True).encode()
     return _dates[now]
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    raise Refused(404, "there is nothing here", hint="/openapi.json says what there is")
 
 
 def _problem(fault: QueueError, send: _Headed) -> Response:

@@ -52,30 +52,39 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.app_state = {**self.app_state, "peer": peers.of_connection(transport), "drop": transport.abort}
+        self._between = True  # a head is to come, or comes
         self._head = 0
-        self._late: asyncio.TimerHandle | None = self.loop.call_later(HEAD_S, transport.abort)
+        self._late: asyncio.TimerHandle | None = None
+        self._expect_head()
 
     def data_received(self, data: bytes) -> None:
-        if self._late is None and (self.cycle is None or self.cycle.response_complete):
-            self._await_head()  # the next request of this connection begins
-        if self._late is not None:
+        if self._between:
+            if self._late is None:
+                self._expect_head()  # the next request of this connection begins
             self._head += len(data)
         super().data_received(data)
-        if self._late is not None and self._head > HEAD_MAX:
+        if self._between and self._head > HEAD_MAX:
             self.send_400_response("The head of the request is too large.")
 
-    def on_headers_complete(self) -> None:
+    def _expect_head(self) -> None:
+        self._late = self.loop.call_later(HEAD_S, self.transport.abort)
+
+    def _forget_head(self) -> None:
         if self._late is not None:
             self._late.cancel()
         self._late, self._head = None, 0
+
+    def on_headers_complete(self) -> None:
+        self._between = False
+        self._forget_head()
         super().on_headers_complete()
 
-    def _await_head(self) -> None:
-        self._late = self.loop.call_later(HEAD_S, self.transport.abort)
+    def on_message_complete(self) -> None:
+        self._between = True
+        super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._late is not None:
-            self._late.cancel()
+        self._forget_head()
         super().connection_lost(exc)
 
 
