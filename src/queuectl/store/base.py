@@ -13,8 +13,6 @@ from ..errors import Conflict
 from ..model import COMMAND, READY, Attempt, HistoryEntry, Job, WorkerRow
 from ..record import Record
 from . import sql
-from .claim import Claim
-from .dependents import follow
 from .sums import Sums
 from .transaction import Transaction
 
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from ..lifecycle import Change, Event
     from ..locate import Place
     from ..model import Outcome, Serving
+    from .claim import Claim
 
 CLOCK_STEP_US = 500_000
 PROMOTE_MAX = 1000  # due jobs made ready in one turn
@@ -50,7 +49,6 @@ class Store:
 
     shared = False  # between machines: what is of one machine alone is looked at with care
     busy_s_max = 20.0  # a worker whose store is busy for longer ends: it may be that worker's own doing
-    claim_type = Claim
     lease_until_s = float("inf")  # until when, since boot, nobody takes this worker for dead
 
     # ------------------------------------------------------------ the engine's part
@@ -230,6 +228,7 @@ class Store:
         job now. An event that its state does not allow goes to `refused`, or raises Conflict.
         """
         from ..lifecycle import step  # here: `enqueue` changes no job, and has no use for the table
+        from .dependents import follow
 
         versions = self._versions([job for job, _ in pairs])
         closed = {lane for (lane,) in self.run(sql.CLOSED_LANES)}
@@ -315,9 +314,14 @@ class Store:
         """
         self._promote_due(now)
         self.write_sums()  # what this transaction has made ready or ended counts for what it may claim
-        claim = self.claim_type(self, worker, now)
+        claim = self.new_claim(worker, now)
         jobs = claim.take(claim.pick(free, ahead, serving), free)
         return Claimed(jobs, claim.opens_us)
+
+    def new_claim(self, worker: int, now: int) -> Claim:
+        from .claim import Claim
+
+        return Claim(self, worker, now)
 
     def write_sums(self) -> None:
         """What this transaction has changed so far counts from here on."""

@@ -49,7 +49,6 @@ class PostgresStore(Store):
 
     shared = True
     busy_s_max = float("inf")  # no lock of ours outlives a transaction here: a worker waits for the server as long as it takes
-    claim_type = SharedClaim
 
     def __init__(self, place: Place, create: bool = True, upgrade: bool = True) -> None:
         super().__init__(place)
@@ -346,6 +345,9 @@ class PostgresStore(Store):
         return translated(fault, self.to.shown)
 
     # ------------------------------------------------------------ what is done otherwise
+
+    def new_claim(self, worker: int, now: int) -> SharedClaim:
+        return SharedClaim(self, worker, now)
 
     def take_numbers(self, n: int) -> int:
         [(first,)] = self.run("select take_numbers(?)", (n,))
