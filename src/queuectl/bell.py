@@ -35,6 +35,25 @@ def ring(folder: str, bell: str) -> int:
     return heard
 
 
+def clear_dead(folder: str) -> None:
+    """Remove the bells of listeners that were killed: those that are rung rarely would stay for long."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if name.count("-") == 2 and not name.startswith(".") and _is_fifo(path):
+            try:
+                os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+            except OSError as fault:
+                if fault.errno == 6:  # as in `_ring_one`
+                    _forget(path)
+
+
+def _is_fifo(path: str) -> bool:
+    try:
+        return os.stat(path).st_mode & 0o170000 == 0o010000
+    except OSError:
+        return False
+
+
 def _ring_one(path: str) -> int:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)

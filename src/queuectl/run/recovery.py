@@ -29,7 +29,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from .. import answers, bulk, clock
+from .. import answers, bell, bulk, clock
 from ..lifecycle import Finished, GivenBack, Interrupted, Started
 from ..model import CALL, CLAIMED, Job, Outcome, WorkerRow
 from ..record import Record
@@ -102,6 +102,7 @@ def sweep(worker: Heir, only_callers: bool = False) -> None:
     if store.shared and not only_callers:
         rescue.end_nameless(worker, {row.id for row in store.workers()})
     forget_old(worker.queue.place.run)
+    bell.clear_dead(worker.queue.place.run)
 
 
 def lock(path: str) -> int | None:

@@ -10,7 +10,7 @@ from _thread import RLock
 from .. import clock
 from ..bell import Listener
 from ..errors import Conflict
-from ..model import COMMAND, READY, Attempt, HistoryEntry, Job, WorkerRow
+from ..model import BLOCKED, COMMAND, HELD, LATER, READY, Attempt, HistoryEntry, Job, WorkerRow
 from ..record import Record
 from . import sql
 from .sums import Sums
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..model import Outcome, Serving
     from .claim import Claim
 
+# Where a job of a pile that is still being added can be. One that was claimed has left its lane, whose number may be another's.
+STANDING = frozenset((READY, LATER, HELD, BLOCKED))
 CLOCK_STEP_US = 500_000
 PROMOTE_MAX = 1000  # due jobs made ready in one turn
 FENCED = frozenset(("start", "finish", "give back", "interrupt"))  # what only whoever has the run may say of it
@@ -240,7 +242,7 @@ class Store:
                     continue
                 job = fresh
             try:
-                if job.lane in closed:
+                if job.lane in closed and job.stage in STANDING:
                     raise Conflict(f"cannot {event.name} job {job.id}", why="the pile it is part of is still being added")
                 changes.append(self.at_home(step(job, event, now)))
             except Conflict as conflict:

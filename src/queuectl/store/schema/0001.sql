@@ -114,7 +114,7 @@ create table queues (
   next_us integer                 -- no start before
 ) without rowid;
 create table lanes (
-  id integer primary key,
+  id integer primary key autoincrement, -- never used again: jobs that have left a lane keep its number
   queue text not null,
   needs text not null default 'command',
   limit_key text not null default '',
