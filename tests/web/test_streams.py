@@ -1,0 +1,144 @@
+"""What streams tell: changes as they come, nothing twice and nothing missed, logs to the last byte."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+from behaviour.harness import eventually
+
+from .conftest import PATIENCE_S, Listening, Server
+
+EVENTS = "/api/v1/events"
+
+
+def test_a_stream_greets_and_then_tells_each_change_of_a_job(server: Server) -> None:
+    listening = Listening(server, EVENTS)
+    name, hello, seq = listening.next()
+    assert name == "hello"
+    assert hello["status"]["read_only"] is False
+    assert int(seq) == hello["seq"]
+    job = server.add({"command": "sleep 0.3", "label": "told"}).json
+    stages = []
+    while "completed" not in stages:
+        change, _ = listening.until("job", lambda data: data["id"] == job["id"])
+        assert (change["number"], change["queue"], change["label"]) == (job["number"], "default", "told")
+        stages.append(change["stage"])
+    assert stages[0] == "ready"
+    status, _ = listening.until("status")
+    assert status["completed"] >= 1
+    listening.close()
+
+
+def test_a_stream_that_comes_again_is_told_what_it_missed(server: Server) -> None:
+    listening = Listening(server, EVENTS)
+    listening.next()
+    job = server.add({"command": "true"}).json["id"]
+    _, seq = listening.until("job", lambda data: data["id"] == job)
+    listening.close()
+    missed = server.add({"command": "true", "delay": 1000}).json["id"]
+    again = Listening(server, EVENTS, {"Last-Event-ID": seq})
+    assert again.next()[0] == "hello"
+    change, later = again.until("job", lambda data: data["id"] == missed)
+    assert change["event"] == "add"
+    assert int(later) > int(seq)
+    again.close()
+
+
+def test_a_pile_is_told_in_one_word(server: Server) -> None:
+    listening = Listening(server, EVENTS)
+    listening.next()
+    server.add([{"command": "true", "delay": 1000} for _ in range(1000)])
+    many, _ = listening.until("many")
+    assert many["changes"] >= 1000
+    listening.close()
+
+
+def test_a_log_is_followed_byte_for_byte_to_its_end(server: Server) -> None:
+    job = server.add({"command": "for i in 1 2 3 4 5; do echo line $i; sleep 0.1; done; printf '\\000\\377end'"}).json["id"]
+    listening = Listening(server, f"/api/v1/jobs/{job}/log/stream")
+    found, at = b"", 0
+    while True:
+        name, data, seq = listening.next()
+        if name == "end":
+            assert data["state"] == "completed"
+            break
+        assert data["offset"] == at
+        found += base64.b64decode(data["base64"])
+        at = len(found)
+        assert int(seq) == at
+    assert found == server.get(f"/api/v1/jobs/{job}/log").body
+    assert found.endswith(b"line 5\n\0\xffend")
+    resumed = Listening(server, f"/api/v1/jobs/{job}/log/stream?offset={at - 3}")
+    assert base64.b64decode(resumed.next()[1]["base64"]) == b"end"
+
+
+def test_a_wait_is_answered_the_moment_the_job_ends(server: Server) -> None:
+    job = server.add({"command": "sleep 0.5"}).json["id"]
+    began = time.monotonic()
+    assert server.get(f"/api/v1/jobs/{job}?wait=20").json["state"] == "completed"
+    assert time.monotonic() - began < 10
+    held = server.add({"command": "true", "delay": 1000}).json["id"]
+    assert server.get(f"/api/v1/jobs/{held}?wait=0.2").json["state"] == "pending"
+
+
+def test_a_reader_that_does_not_read_is_dropped_and_holds_nobody_up(open_server: Callable[..., Server]) -> None:
+    server = open_server("--count", "0")
+    slow = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.connect(server.socket)
+    slow.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    quick = Listening(server, EVENTS)
+    quick.next()
+    for n in range(60):
+        server.add([{"command": "true", "label": "x" * 250} for _ in range(60)])
+        job = server.add({"command": "true", "id": f"after-{n}"}).json["id"]
+        quick.until("many" if n < 0 else "job", lambda data, job=job: data["id"] == job)
+    assert os.path.exists(f"/proc/{server.web}")
+    with open(f"/proc/{server.web}/status") as file:
+        [size] = [int(line.split()[1]) for line in file if line.startswith("VmRSS")]
+    assert size < 150_000
+    slow.close()
+    quick.close()
+
+
+def test_streams_end_when_the_server_stops(open_server: Callable[..., Server]) -> None:
+    server = open_server()
+    listening = Listening(server, EVENTS)
+    listening.next()
+    server.process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
+    with pytest.raises(EOFError):
+        while True:
+            listening.next()
+    assert server.process.wait(PATIENCE_S) == 0  # type: ignore[union-attr]
+
+
+def test_nobody_is_woken_while_nobody_listens(open_server: Callable[..., Server]) -> None:
+    """The web with nothing to do sleeps: no tick, no bell of its own."""
+    server = open_server("--count", "0")
+    web = server.web
+    server.get("/api/v1/status")
+    run = os.path.dirname(server.socket)
+    assert not [name for name in os.listdir(run) if name.startswith(("work-", "done-"))]
+    listening = Listening(server, EVENTS)
+    listening.next()
+    assert [name for name in os.listdir(run) if name.startswith("work-")]
+    listening.close()
+    eventually(lambda: not [name for name in os.listdir(run) if name.startswith(("work-", "done-"))])
+    before = switches(web)
+    time.sleep(2)
+    assert switches(web) - before <= 4
+
+
+def switches(pid: int) -> int:
+    """How often the threads of a process have been woken."""
+    found = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status") as file:
+            found += sum(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches"))
+    return found
