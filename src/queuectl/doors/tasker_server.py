@@ -110,7 +110,7 @@ class _Server(uvicorn.Server):
     def _signalled(self) -> None:
         """The first: run to its end what was accepted. The second: end what is under way."""
         if self._app.stopping:
-            self._caller.signalled(signal.SIGTERM)
+            self._caller.stop("now")
         else:
             self._app.stopping = True
             self._caller.drain()

@@ -12,6 +12,7 @@ import os
 import socket
 import ssl
 from time import time
+from types import SimpleNamespace
 
 import aiohttp
 from yarl import URL
@@ -79,8 +80,9 @@ class Client:
         connector = aiohttp.TCPConnector(
             limit=0, force_close=force_close, ttl_dns_cache=NAMES_KEPT_S, socket_factory=self._socket
         )
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector,
+            trace_configs=[] if force_close else [_watched_reuse()],
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -88,6 +90,8 @@ class Client:
             max_line_size=LINE_MAX,
             max_field_size=FIELD_MAX,
         )
+        session._retry_connection = False  # it would send again whatever was not answered; here only `_sent` does
+        return session
 
     def _socket(self, found: tuple[object, ...]) -> socket.socket:
         """Called with each address before it is connected to."""
@@ -125,17 +129,8 @@ class Client:
         target, method, body = _target(asked.url), asked.method, (asked.body or "").encode()
         headers = self._headers(asked, message_id, body)
         for _ in range(asked.redirects + 1):
-            session = self._kept if method in ("GET", "HEAD", "OPTIONS") else self._fresh
-            async with session.request(
-                method,
-                target,
-                headers=headers,
-                data=body or None,
-                allow_redirects=False,
-                ssl=asked.verify,
-                proxy=asked.proxy,
-                timeout=aiohttp.ClientTimeout(total=None, connect=terms.connect_s or None),
-            ) as answer:
+            answer = await self._sent(method, target, headers, body, asked, terms)
+            async with answer:
                 place = answer.headers.get("Location")
                 if answer.status not in MOVED or place is None or not asked.redirects:
                     return await _take(asked, answer, terms, log)
@@ -148,6 +143,34 @@ class Client:
                 headers = [(name, text) for name, text in headers if name.lower() not in TO_ONE_PLACE]
             target = following
         raise Failure("too many redirects", f"redirected more than {asked.redirects} times")
+
+    async def _sent(
+        self, method: str, target: URL, headers: list[tuple[str, str]], body: bytes, asked: Call, terms: Terms
+    ) -> aiohttp.ClientResponse:
+        """Send it once; once more only when a kept connection turns out to have been closed by the other side."""
+        reused: dict[str, bool] = {}
+
+        async def send(session: aiohttp.ClientSession) -> aiohttp.ClientResponse:
+            return await session.request(
+                method,
+                target,
+                headers=headers,
+                data=body or None,
+                allow_redirects=False,
+                ssl=asked.verify,
+                proxy=asked.proxy,
+                timeout=aiohttp.ClientTimeout(total=None, connect=terms.connect_s or None),
+                trace_request_ctx=reused,
+            )
+
+        if method not in ("GET", "HEAD", "OPTIONS"):
+            return await send(self._fresh)
+        try:
+            return await send(self._kept)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not reused:
+                raise
+        return await send(self._fresh)
 
     def _headers(self, asked: Call, message_id: str, body: bytes) -> list[tuple[str, str]]:
         given = {name.lower() for name, _ in asked.headers}
@@ -163,6 +186,17 @@ class Client:
                 raise Failure("not signed", str(fault)) from None
             found += signing.headers(key, message_id, int(time()), body).items()
         return found
+
+
+def _watched_reuse() -> aiohttp.TraceConfig:
+    """Tells in a request's own words whether it was sent on a connection that was kept."""
+
+    async def noted(session: aiohttp.ClientSession, context: SimpleNamespace, parameters: object) -> None:
+        context.trace_request_ctx["reused"] = True
+
+    watched = aiohttp.TraceConfig()
+    watched.on_connection_reuseconn.append(noted)
+    return watched
 
 
 def _target(url: str) -> URL:

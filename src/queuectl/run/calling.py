@@ -136,7 +136,6 @@ class Caller:
         self._loop.remove_reader(fd)
         os.close(fd)
         self.stop("finish")
-        self._woken.set()
 
     def _wake(self, taken: Callable[[], object]) -> None:
         taken()
@@ -148,7 +147,6 @@ class Caller:
     def signalled(self, number: int) -> None:
         """A hang-up says only that somebody else will go on."""
         self.stop("now" if self._stopping and number != signal.SIGHUP else "finish")
-        self._woken.set()
 
     def _finished(self) -> bool:
         flights = self._flights
@@ -368,6 +366,7 @@ class Caller:
             n = len(self._flights.under_way)
             self._say("the caller is stopping" + (f", waiting for {n} calls" if n and how != "now" else ""))
         self._stopping = how
+        self._woken.set()
         self._give_back_ahead()
         if how == "now":
             for under_way in [*self._flights.under_way.values()]:
