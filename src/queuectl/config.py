@@ -27,6 +27,8 @@ class Config(Record):
     output_over: str = "cut"  # when a run writes more: cut (keep head and tail) or kill
     min_free: int = 100_000_000  # bytes; with less free space no new job starts
     keep_days: float = 0  # days that ended jobs are kept; 0: for ever
+    copy_output: int = 16_000_000  # bytes of one run's output that other machines can read
+    object_store: str = ""  # URL of the object store that takes what is large of it
     lease: float = 60  # seconds; a machine that was not heard of for so long is dead to the others
     call_slots: int = 2000  # calls at once: most of them only wait
     call_parallel: int = 64  # calls of one target at once
@@ -58,6 +60,12 @@ def _plain_seconds(value: Any, name: str) -> float:
     return int(found) if found == int(found) else found
 
 
+def _url_or_empty(value: Any, name: str) -> str:
+    if not isinstance(value, str) or (value and "://" not in value):
+        raise InvalidInput(f"{name} must be a URL", why=f"it is {value!r}", hint="s3://bucket or file:///folder", field=name)
+    return value
+
+
 def _one_of(*choices: str) -> Callable[[Any, str], str]:
     def check(value: Any, name: str) -> str:
         if value not in choices:
@@ -86,6 +94,8 @@ SETTINGS: dict[str, tuple[Callable[[Any, str], Any], str]] = {
     "output_over": (_one_of("cut", "kill"), "when a run writes more: cut out the middle, or end the run"),
     "min_free": (size_bytes, "bytes; with less free space on its disk no new job starts"),
     "keep_days": (lambda v, n: _number(v, n, 0, 36500), "days that ended jobs are kept, 0: for ever"),
+    "copy_output": (size_bytes, "on PostgreSQL: bytes of a run's output that other machines can read; 0: all"),
+    "object_store": (_url_or_empty, "on PostgreSQL: URL of an object store for what is large of it, s3://bucket or file:///folder"),
     "lease": (lambda v, n: _number(v, n, 2, 3600), "on PostgreSQL: seconds without a word after which a machine is dead"),
     "call_slots": (lambda v, n: whole(v, n, 1, 20_000), "HTTP calls at once"),
     "call_parallel": (lambda v, n: whole(v, n, 1, 20_000), "HTTP calls of one target at once"),

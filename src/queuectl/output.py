@@ -66,7 +66,7 @@ def read_range(path: str, start: int, end: int | None) -> Iterator[bytes]:
         facts = os.fstat(fd)
         sparse = facts.st_blocks * 512 < facts.st_size - BLOCK
         while end is None or start < end:
-            if sparse and (data := _next_data(fd, start, facts.st_size)) > start:
+            if sparse and (data := next_data(fd, start, facts.st_size)) > start:
                 yield f"\n[queuectl: {data - start} bytes were cut out here]\n".encode()
                 start = data
                 continue
@@ -79,7 +79,7 @@ def read_range(path: str, start: int, end: int | None) -> Iterator[bytes]:
         os.close(fd)
 
 
-def _next_data(fd: int, start: int, size: int) -> int:
+def next_data(fd: int, start: int, size: int) -> int:
     """Where the next bytes are that were not cut out (`run.holes`)."""
     if start >= size:
         return start
@@ -138,7 +138,11 @@ def remove_logs(folder: str, job: Job) -> None:
 
 
 def size(folder: str, job: Job) -> int:
+    return size_of(log_path(folder, job))
+
+
+def size_of(path: str) -> int:
     try:
-        return os.stat(log_path(folder, job)).st_size
+        return os.stat(path).st_size
     except OSError:
         return 0  # somebody removed it while the job ran

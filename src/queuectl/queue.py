@@ -70,6 +70,18 @@ class Queue:
         self.ring_work()
         return job
 
+    def task(self, function: Callable[..., Any] | None = None, *, name: str | None = None, **fields: Any) -> Any:
+        """Make a Python function a job of this queue: `@queue.task`, see `tasks`."""
+        from .tasks import task
+
+        return task(function, name=name, queue=self, **fields)
+
+    def result(self, job_id: str | int) -> Any:
+        """What a task returned. Raises Conflict when it has not completed, NotFound when it left nothing."""
+        from .tasks import result
+
+        return result(self, job_id)
+
     def insert(self, spec: Spec, origin: Origin, config: Config) -> Job:
         """Write one new job; inside a transaction. Raises Conflict, NotFound."""
         job = new_job(spec, origin, config, clock.now_us())
@@ -168,6 +180,12 @@ class Queue:
 
         return output.with_ends(self.store.attempts(job.number))
 
+    def log_path(self, job: Job, stream: str = "") -> str:
+        """The log of a job on this machine, with what other machines wrote to it; `stream` is `.err` where that is apart."""
+        from . import output
+
+        return self.store.fetch_log(job, stream, output.log_path(self.place.logs, job, stream))
+
     def history(self, job: Job) -> list[HistoryEntry]:
         return self.store.history(job.number)
 
@@ -185,7 +203,7 @@ class Queue:
         job = self.get(job_id)
         for attempt in self.attempts(job):
             if run is None or attempt.run == run:
-                yield from output.read_range(output.log_path(self.place.logs, job), *output.run_range(attempt))
+                yield from output.read_range(self.log_path(job), *output.run_range(attempt))
 
     # ------------------------------------------------------------ changing
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..queue import Queue
 
 LOOK_S = 0.05  # how often a log that is being written is looked at
+ELSEWHERE_S = 0.25  # the same when it may come from another machine
 
 
 def run(arguments: Arguments) -> int:
@@ -35,12 +36,12 @@ def run(arguments: Arguments) -> int:
         for attempt in attempts:
             if len(attempts) > 1:
                 note(f"run {attempt.run}, started {codec.iso(attempt.started_us)}")
-            show(output.log_path(queue.place.logs, job), *output.run_range(attempt), lines, write)
+            show(queue.log_path(job), *output.run_range(attempt), lines, write)
     return 0
 
 
 def _stderr_path(queue: Queue, job: Job) -> str:
-    path = output.log_path(queue.place.logs, job, ".err")
+    path = queue.log_path(job, ".err")
     if not os.path.exists(path):
         raise NotFound(f"job {job.id} keeps no stderr of its own", hint="leave --stderr out: both are in one log")
     return path
@@ -80,11 +81,12 @@ def follow(queue: Queue, job: Job, write: Callable[[bytes], None]) -> Job:
                 write(piece)
             if job.ended:
                 return job
-            ears.wait(LOOK_S if job.state == "processing" else 1.0)
+            look_s = ELSEWHERE_S if queue.store.shared else LOOK_S
+            ears.wait(look_s if job.state == "processing" else 1.0)
 
 
 def _new_pieces(queue: Queue, job: Job, shown: dict[int, int]) -> Iterator[bytes]:
-    path = output.log_path(queue.place.logs, job)
+    path = queue.log_path(job)
     for attempt in queue.attempts(job):
         if attempt.log_start == 0:
             continue  # its worker has not told yet where its output begins

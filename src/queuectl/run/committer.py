@@ -23,11 +23,15 @@ from . import system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from ..errors import Conflict
     from ..lifecycle import Event
     from ..model import Job
     from ..queue import Queue
+    from .copies import Copier
     from .journal import Trace
+    from .running import Run
 
 RETRY_S_MIN, RETRY_S_MAX = 0.05, 2.0
 SAY_AGAIN_S = 30.0
@@ -63,7 +67,8 @@ class Report(Record):
 
 
 class Committer:
-    def __init__(self, queue: Queue, worker: int, serving: Serving) -> None:
+    def __init__(self, queue: Queue, worker: int, serving: Serving, runs: Callable[[], Iterable[Run]] = tuple) -> None:
+        """`runs`: what runs here, whose output other machines want to read."""
         self._queue = queue
         self._worker = worker
         self._serving = serving
@@ -73,6 +78,7 @@ class Committer:
         self._turns: SimpleQueue[Turn | None] = SimpleQueue()
         self.reports: SimpleQueue[Report | BaseException] = SimpleQueue()
         self.fd, self._wake = system.pipe()
+        self._copier = _copier(queue, runs) if queue.store.shared else None
         self._thread = Thread(target=self._serve, name="committer", daemon=True)
         self._thread.start()
 
@@ -98,12 +104,16 @@ class Committer:
     def close(self) -> None:
         self._turns.put(None)
         self._thread.join()
+        if self._copier:
+            self._copier.close()
         os.close(self.fd)
         os.close(self._wake)
 
     def _serve(self) -> None:
         try:
             while (turn := self._turns.get()) is not None:
+                if self._copier:
+                    self._copier.ended(turn.events)
                 self._publish(self._persist(turn))
         except BaseException as fault:
             # A worker without its committer would run on and record nothing: the loop raises this and the worker ends,
@@ -214,6 +224,12 @@ class Committer:
         stages = ("later", "claimed", "running")
         ready += self._ready_calls() if self.calls_elsewhere else 0
         return int(ready) + sum(n for queue, _, stage, n in store.counts() if stage in stages and serving.serves(queue))
+
+
+def _copier(queue: Queue, runs: Callable[[], Iterable[Run]]) -> Copier:
+    from .copies import Copier
+
+    return Copier(queue, runs)
 
 
 def _not_wanted(job: Job, conflict: Conflict) -> None:

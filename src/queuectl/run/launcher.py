@@ -79,6 +79,8 @@ class Launcher:
 
     def _opened(self, job: Job, began_us: int, stream: str = "") -> tuple[int, int]:
         try:
+            if job.run > 1:
+                self._queue.store.make_room(output.log_path(self._logs, job, stream), job)
             return output.open_log(self._logs, job, began_us, stream)
         except OSError as fault:
             if fault.errno not in IN_THE_WAY:

@@ -110,7 +110,7 @@ class Worker:
             self.journal = journal.Journal(journal.journal_path(place.run, self.id), self.keeper)
         self._slots = Slots(self.queue, self.store_id, self.journal, self.terms, self._say_trouble)
         self._leased = Leased(self.queue.store, self._slots, self.terms, self._say)
-        self._committer = Committer(self.queue, self.id, self.serving)
+        self._committer = Committer(self.queue, self.id, self.serving, lambda: self._slots.runs.values())
         self._wake_fd = self._surroundings.wake_fd
         self._parent = self._watch_keeper()
         self._wanted = Wanted(self.queue, self.keeper[0])

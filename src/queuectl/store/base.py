@@ -93,6 +93,13 @@ class Store:
         seconds, that holds once the transaction is committed."""
         return None
 
+    def make_room(self, path: str, job: Job) -> None:
+        """Before a run writes to its log here: what earlier runs of the job wrote elsewhere has its place in it."""
+
+    def fetch_log(self, job: Job, stream: str, path: str) -> str:
+        """The path, with what other machines wrote to this log."""
+        return path
+
     def may_rescue(self) -> bool:
         """Whether a worker of another machine that has kept no lease is dead for certain."""
         return False

@@ -23,6 +23,7 @@ SORTS = ("newest", "oldest", "updated", "priority")
 WINDOW_MIN, WINDOW_MAX = 2000, 200_000  # job numbers looked through by one statement
 LOOK_S = 0.03  # after this a page ends, full or not
 LINES = 1000  # of history looked through by one statement
+NO_REASON = "none"
 
 
 class Wanted(Record):
@@ -33,6 +34,8 @@ class Wanted(Record):
     label: str | None = None
     text: str | None = None  # in id, command or label
     since_us: int | None = None  # added at or after
+    reason: str | None = None  # why the latest run ended; NO_REASON: by itself
+    exit_code: int | None = None
     sort: str = "newest"
     limit: int = 100
     after: str | None = None  # the cursor that came with the page before
@@ -69,8 +72,11 @@ def _conditions(wanted: Wanted) -> tuple[str, tuple[Any, ...]]:
     if wanted.states:
         parts.append(f"state in ({', '.join('?' * len(wanted.states))})")
         bindings += wanted.states
-    for column, value in (("queue", wanted.queue), ("label", wanted.label)):
-        if value is not None:
+    alike = ("queue", wanted.queue), ("label", wanted.label), ("reason", wanted.reason), ("exit_code", wanted.exit_code)
+    for column, value in alike:
+        if (column, value) == ("reason", NO_REASON):
+            parts.append("reason is null")
+        elif value is not None:
             parts.append(f"{column} = ?")
             bindings.append(value)
     if wanted.since_us is not None:

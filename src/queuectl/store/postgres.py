@@ -22,6 +22,7 @@ from .pg_bell import Ringer, SharedListener
 from .pg_claim import Marks, Patience, SharedClaim
 from .pg_lease import Leases
 from .pg_link import psycopg, translated
+from .pg_output import Outputs
 from .pg_place import resolved
 from .sums import Sums
 
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     from ..lifecycle import Change
     from ..locate import Place
-    from ..model import Job
+    from ..model import Job, Serving
+    from .base import Claimed
 
 SCHEMA_FILES = os.path.join(os.path.dirname(__file__), "schema", "postgres")
 SCHEMA_VERSION = 2  # the number of the newest file there
@@ -56,6 +58,7 @@ class PostgresStore(Store):
         self.marks = Marks()
         self.leases = Leases(self)
         self.ringer = Ringer(self)
+        self.outputs = Outputs(self)
         self.doubt_s = DOUBT_S
         self._due_look = Patience()
         self._due: int | None = None
@@ -359,7 +362,7 @@ class PostgresStore(Store):
 
     def delete(self, jobs: list[Job]) -> None:
         super().delete(jobs)
-        self.run("delete from output where job = any(?)", ([job.number for job in jobs],))
+        self.outputs.forget([job.number for job in jobs])
         self.run("delete from inputs where name = any(?)", ([job.stdin for job in jobs if job.stdin],))
 
     def at_home(self, change: Change) -> Change:
@@ -390,6 +393,17 @@ class PostgresStore(Store):
         lines += [(queue, None, None, 0, *numbers) for queue, numbers in sums.totals.items()]
         if lines:
             self.run(pg_sql.ADD_DELTAS, tuple(map(list, zip(*lines, strict=True))))
+
+    def claim(self, worker: int, free: int, ahead: int, now: int, serving: Serving) -> Claimed:
+        claimed = super().claim(worker, free, ahead, now, serving)
+        self.outputs.claimed(claimed.jobs)
+        return claimed
+
+    def make_room(self, path: str, job: Job) -> None:
+        self.outputs.make_room(path, job)
+
+    def fetch_log(self, job: Job, stream: str, path: str) -> str:
+        return self.outputs.mirror(job, stream, path)
 
     def add_worker(self, row: WorkerRow) -> int:
         worker = super().add_worker(row)

@@ -42,7 +42,7 @@ def chosen(queue: Queue, given: dict[str, Any]) -> Part:
     """The log of a job, or one run's part of it. A job that has written nothing has an empty one. Raises NotFound."""
     job = queue.get(given["id"])
     err = given.get("stream") == "err"
-    path = output.log_path(queue.place.logs, job, ".err" if err else "")
+    path = queue.log_path(job, ".err" if err else "")
     if err and not os.path.exists(path):
         hint = "leave stream out: both are in one log"
         raise NotFound(f"job {job.id} keeps no stderr of its own", hint=hint, field="stream")
@@ -116,7 +116,7 @@ async def follow(service: Service, tail: Tail, job: Job, offset: int) -> AsyncIt
     try:
         while True:
             changed.clear()
-            found = await service.read(lambda queue: queue.store.job(number))
+            found = await service.read(lambda queue: _look(queue, job))
             ended = found is None or found.ended
             piece = await loop.run_in_executor(None, _piece, path, offset)
             while piece:
@@ -142,6 +142,13 @@ async def follow(service: Service, tail: Tail, job: Job, offset: int) -> AsyncIt
                 quiet = 0.0
     finally:
         tail.unwatch(number, changed)
+
+
+def _look(queue: Queue, job: Job) -> Job | None:
+    """The job as it is, its log with what another machine has written meanwhile."""
+    found = queue.store.job(job.number)
+    queue.log_path(job)
+    return found
 
 
 def _piece(path: str, offset: int) -> bytes:
