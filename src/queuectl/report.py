@@ -25,7 +25,7 @@ SPANS = {"hour": (3600, 60), "day": (86400, 900), "week": (604800, 7200)}  # sec
 def status(queue: Queue) -> dict[str, Any]:
     """Counts of all states, and the slots of living workers. O(1)."""
     workers = living(queue.store)
-    paused = [name for (name,) in queue.store.run("select name from queues where paused order by name")]
+    paused = [name for (name,) in queue.store.run("select name from queues where paused <> 0 order by name")]
     return {
         **stats.by_state(queue.store),
         "active_workers": sum(row.slots for row in workers),
@@ -39,11 +39,13 @@ def status(queue: Queue) -> dict[str, Any]:
 def overview(queue: Queue) -> dict[str, Any]:
     """What a page shows at the top: `status`, and what else is worth a glance."""
     found = status(queue)
+    worries = _worries(found)
     waiting = _oldest_waiting(queue)
     [(store_id,)] = queue.store.run("select value from meta where key = 'store_id'")
     return {
         **found,
-        "warnings": [*found["warnings"], *_worries(found)],
+        "warnings": [worry["text"] for worry in worries],
+        "health": worries,
         "queues": stats.by_queue(queue.store),
         "slots_busy": found["processing"],
         "slots": found["active_workers"],
@@ -53,13 +55,20 @@ def overview(queue: Queue) -> dict[str, Any]:
     }
 
 
-def _worries(found: dict[str, Any]) -> list[str]:
-    worries = []
-    if not found["worker_processes"] and found["pending"] + found["failed"]:
-        worries.append("no worker is running")
+def _worries(found: dict[str, Any]) -> list[dict[str, str]]:
+    """What a person should know, worst first: how bad it is, in words, and which page of the dashboard tells more."""
+    worries = [("bad", text, "settings") for text in found["warnings"]]
+    waiting = found["pending"] + found["failed"]
+    if not found["worker_processes"]:
+        worries.append(
+            ("bad", f"no worker is running, and {waiting} jobs wait", "workers")
+            if waiting
+            else ("info", "no worker is running", "workers")
+        )
     if found["dead"]:
-        worries.append(f"{found['dead']} job{'' if found['dead'] == 1 else 's'} in the dead-letter queue")
-    return worries + [f"queue {name} is paused" for name in found["paused"]]
+        worries.append(("warn", f"{found['dead']} job{'' if found['dead'] == 1 else 's'} in the dead-letter queue", "dead"))
+    worries += [("info", f"queue {name} is paused", "queues") for name in found["paused"]]
+    return [{"level": level, "text": text, "see": see} for level, text, see in worries]
 
 
 def _oldest_waiting(queue: Queue) -> dict[str, int]:
