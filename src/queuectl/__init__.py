@@ -22,15 +22,20 @@ if TYPE_CHECKING:
     from .errors import TryAgainLater as TryAgainLater
     from .errors import WaitTimeout as WaitTimeout
     from .model import Argv as Argv
+    from .model import Call as Call
+    from .model import Function as Function
     from .model import Job as Job
     from .model import Query as Query
     from .model import Shell as Shell
     from .model import Spec as Spec
     from .queue import Queue as Queue
     from .run.worker import Worker as Worker
+    from .tasks import Task as Task
+    from .tasks import task as task
 
 _HOME = {
-    **dict.fromkeys(("Argv", "Job", "Query", "Shell", "Spec"), "model"),
+    **dict.fromkeys(("Argv", "Call", "Function", "Job", "Query", "Shell", "Spec"), "model"),
+    **dict.fromkeys(("Task", "task"), "tasks"),
     **dict.fromkeys(("Conflict", "InvalidInput", "NotAllowed", "NotFound"), "errors"),
     **dict.fromkeys(("QueueError", "StorageError", "TryAgainLater", "WaitTimeout"), "errors"),
     "Queue": "queue",

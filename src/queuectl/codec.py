@@ -23,7 +23,7 @@ ID_LENGTH_MAX = 128
 AWAITED_MAX = 1000  # jobs that one job may wait for
 ID_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 ID_REST = ID_FIRST | frozenset("._-")
-ARGUMENTS_MAX = 8_000_000  # of a function, as JSON
+ARGUMENTS_MAX = 50_000  # bytes of JSON that a function may be given: they come to its process as one variable
 SELECTION_WORDS = frozenset(("all", "last", "none"))
 
 

@@ -17,8 +17,10 @@ KINDS: dict[type, str] = {Shell: "shell", Argv: "argv", Call: "call", Function: 
 
 def as_work(work: str | Sequence[str] | Work) -> Work:
     """Text is for the shell, a list is a program with its arguments."""
-    if isinstance(work, (Shell, Argv, Function)):
+    if isinstance(work, (Shell, Argv)):
         return work
+    if isinstance(work, Function):
+        return codec.function(work.name, jsontext.loads(work.args), jsontext.loads(work.kwargs))
     if isinstance(work, Call):
         from .calls import checked
 

@@ -7,7 +7,7 @@ import sys
 from time import monotonic
 
 from .. import codec, files, workers
-from ..errors import StorageError
+from ..errors import InvalidInput, StorageError
 from ..model import TAG
 from ..run import start
 from .command import Arguments, Command, Option
@@ -33,10 +33,24 @@ def run(arguments: Arguments) -> int:
     tags = [TAG + tag for text in arguments.tag or () for tag in codec.tags(text)]
     flags = ",".join(["until-idle"] * bool(arguments.until_idle) + tags)
     slots, processes = (1, count) if apart else (count, 1)
+    if arguments.app:
+        _take_app(arguments.app)
     command = start.keeper_command(place, slots, queues, flags, processes)
     if not arguments.background:
         os.execve(sys.executable, command, start.environ())
     return _background(place, command, count)
+
+
+def _take_app(name: str) -> None:
+    """Refused now, with what is wrong with it, rather than by each worker."""
+    from ..run import apps
+
+    app = apps.here(name)
+    found = apps.tasks_of(app)
+    if not found:
+        raise InvalidInput(f"app {name} has no tasks", hint="put @queuectl.task above a function", field="app")
+    os.environ[apps.VARIABLE] = app.text()
+    note("tasks: " + ", ".join(found))
 
 
 def _background(place: Place, command: list[str], count: int) -> int:
@@ -69,6 +83,7 @@ COMMANDS = {
             Option(("-c", "--count"), "how many jobs at once, default 1", "N"),
             Option(("--queue",), "serve only these queues", "QUEUE", many=True),
             Option(("--tag",), "what this machine has, for jobs that ask for it with --where", "TAG", many=True),
+            Option(("--app",), "run the tasks of this Python module too: functions marked @queuectl.task", "MODULE"),
             Option(("--until-idle",), "end when nothing is left that would still run"),
             Option(("--background",), "return when the workers run"),
             Option(("--use-processes",), "one worker process for each job at once"),

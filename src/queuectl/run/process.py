@@ -27,7 +27,8 @@ def main(arguments: list[str]) -> int:
     try:
         with Queue(from_argument(database, os.environ)) as queue:
             tags = [flag for flag in flags.split(",") if flag.startswith(TAG)]
-            worker = Worker(queue, int(slots), tuple(queues.split(",")) if queues else (), offers=(COMMAND, *tags), say=say)
+            offers = (COMMAND, *tags, *_tasks())
+            worker = Worker(queue, int(slots), tuple(queues.split(",")) if queues else (), offers=offers, say=say)
             worker.keeper_arguments = again
             worker.keeper = (int(keeper[0]), int(keeper[1])) if keeper else (os.getppid(), process_start(os.getppid()))
             worker.run(until_idle="until-idle" in flags.split(","))
@@ -45,6 +46,14 @@ def main(arguments: list[str]) -> int:
         say(f"internal fault of the worker: {type(fault).__name__}: {fault} (QUEUECTL_DEBUG=1 shows where)")
         return 1
     return RENEW if worker.renew else LEFT if worker.left else 0
+
+
+def _tasks() -> list[str]:
+    if not os.environ.get("QUEUECTL_APP"):
+        return []
+    from .apps import offers  # needs more of Python than a worker of commands
+
+    return offers()
 
 
 def _mark_job_free() -> None:

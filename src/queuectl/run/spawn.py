@@ -77,6 +77,10 @@ def argv_for(job: Job) -> tuple[bytes, ...]:
         return tuple([os.fsencode(word) for word in jsontext.loads(job.work or "[]")])
     if job.kind == "packet":
         return (os.fsencode(sys.executable), b"-I", b"-S", b"-c", DELIVER, os.fsencode(job.work or "{}"))
+    if job.kind == "function":
+        from .apps import argv  # a worker without an app needs none of it
+
+        return argv()
     text = job.command
     words = text.split(" ")
     if SPECIAL.isdisjoint(text) and words[0] not in BUILTINS and all(words):
@@ -188,8 +192,10 @@ class Environment:
 
 
 def own_variables(job: Job, store_id: str) -> tuple[bytes, ...]:
-    """What a job may want to know of itself."""
+    """What a job may want to know of itself; a function's process, what it is to call."""
+    function = (b"QUEUECTL_FUNCTION=" + (job.work or "").encode(),) if job.kind == "function" else ()
     return (
+        *function,
         b"%s=%s" % (COOKIE, cookie_of(store_id, job)),
         b"QUEUECTL_JOB_ID=" + job.id.encode(),
         b"QUEUECTL_ATTEMPT=%d" % (job.attempts + 1),
@@ -203,4 +209,4 @@ def environment(variables: Mapping[bytes, bytes]) -> Environment:
     return Environment(kept.get(b"PATH", os.defpath.encode()), [name + b"=" + value for name, value in kept.items()])
 
 
-OURS = frozenset((COOKIE, b"QUEUECTL_JOB_ID", b"QUEUECTL_ATTEMPT", b"QUEUECTL_QUEUE"))
+OURS = frozenset((COOKIE, b"QUEUECTL_FUNCTION", b"QUEUECTL_APP", b"QUEUECTL_JOB_ID", b"QUEUECTL_ATTEMPT", b"QUEUECTL_QUEUE"))
