@@ -6,7 +6,9 @@ The routes of the API, its OpenAPI document, docs/api.md and the Python client a
 
 from __future__ import annotations
 
-from . import clock, codec, config, dependencies, limits, report, workers
+import os
+
+from . import clock, codec, config, dependencies, limits, report, spools, workers
 from .adding import add_array
 from .errors import Conflict, InvalidInput, NotFound
 from .model import ENDED, Query
@@ -128,7 +130,25 @@ JOB_FIELDS: dict[str, Schema] = {
     "delay": nullable(SECONDS),
     "run_at": nullable(TIME),
     "key": nullable(LINE),
+    "url": {**TEXT, "description": "an HTTP call instead of a command"},
+    "method": TEXT,
+    "headers": {"type": "object", "additionalProperties": TEXT},
+    "body": nullable(TEXT),
+    "expect_status": TEXT,
+    "expect_body": nullable(TEXT),
+    "redirects": whole(0, 50),
+    "verify": BOOL,
+    "proxy": nullable(TEXT),
+    "sign": nullable(TEXT),
+    "function": {**TEXT, "description": "a Python function that a worker has registered"},
+    "args": {"type": "array"},
+    "kwargs": {"type": "object"},
+    "after": MANY_LINES,
+    "after_any": MANY_LINES,
+    "after_failed": MANY_LINES,
     "where": MANY_LINES,
+    "callback": nullable(TEXT),
+    "callback_sign": nullable(TEXT),
     "limit_key": nullable(LINE),
     "label": nullable(LINE),
     "cwd": nullable(TEXT),
@@ -199,6 +219,7 @@ def _rate(value: Any) -> int | None:
 
 JOB_ID = Argument("id", "path", ID, "a job's id", lambda v: _text(v, "id", 128), required=True)
 NAME = Argument("name", "path", ID, "a queue's name", codec.queue_name, required=True)
+SPOOL = NAME.but(about="a spool's name", check=lambda v: codec.queue_name(v))
 KEY = Argument("key", "path", LINE, "a limit key", lambda v: _text(v, "key", 255), required=True)
 WORKER = Argument("id", "path", whole(1, 2**62), "a worker's number", lambda v: codec.whole(v, "id", 1, 2**62), required=True)
 PARALLEL = Argument("parallel", "body", nullable(whole(1, 1_000_000)), "how many may run at once; null: no limit", _parallel)
@@ -219,6 +240,16 @@ FILTERS = (
         "q", "query", {**LINE, "maxLength": 500}, "only jobs with this text in id, command or label", lambda v: _text(v, "q", 500)
     ),
     Argument("since", "query", TIME, "only jobs added at or after this moment", lambda v: codec.instant(v, "since")),
+    Argument(
+        "reason",
+        "query",
+        LINE,
+        "only jobs whose latest run ended for this reason; none: by itself",
+        lambda v: _text(v, "reason", 255),
+    ),
+    Argument(
+        "exit_code", "query", whole(-64, 999), "only jobs with this exit status", lambda v: codec.whole(v, "exit_code", -64, 999)
+    ),
 )
 PLACES = {"state": "states", "q": "text", "since": "since_us"}  # filter → field of Wanted, where they differ
 
@@ -356,6 +387,24 @@ def set_limit(queue: Queue, given: Given) -> Any:
 def remove_limit(queue: Queue, given: Given) -> Any:
     limits.remove_key(queue, given["key"])
     return {"key": given["key"]}
+
+
+def attach_spool(queue: Queue, given: Given) -> Any:
+    terms = spools.Terms(command=given["command"], queue=given.get("queue", "default"))
+    name = given.get("name") or os.path.basename(os.path.realpath(given["folder"]))
+    return spools.shown(queue, spools.attach(queue, name, given["folder"], terms, os.environb))
+
+
+def detach_spool(queue: Queue, given: Given) -> Any:
+    return {"name": given["name"], "detached": spools.detach(queue, given["name"])}
+
+
+def retry_spool(queue: Queue, given: Given) -> Any:
+    return spools.shown(queue, spools.retry(queue, given["name"]))
+
+
+def skip_spool(queue: Queue, given: Given) -> Any:
+    return {"name": given["name"], "skipped": spools.skip(queue, given["name"], given.get("number"))}
 
 
 def stop_worker(queue: Queue, given: Given) -> Any:
@@ -656,6 +705,63 @@ OPERATIONS: tuple[Operation, ...] = (
                 "finish what runs, end it, or leave it running",
                 lambda v: codec.one_of(v, "how", ("finish", "now", "leave")),
             ),
+        ),
+        writes=True,
+        gives={"type": "object"},
+    ),
+    Operation(
+        "spools",
+        "GET",
+        "/spools",
+        "The attached folders of packets: which packet is next, and what they are at.",
+        lambda q, g: {"spools": [spools.shown(q, spool) for spool in spools.all_of(q.store)]},
+        gives=several("spools"),
+    ),
+    Operation(
+        "attach_spool",
+        "POST",
+        "/spools",
+        "Attach a folder of packets: a program is run for each, in their order.",
+        attach_spool,
+        (
+            Argument("folder", "body", TEXT, "where it is, on the server", lambda v: _text(v, "folder", 4096), required=True),
+            Argument("command", "body", MANY_LINES, "the program and its arguments", codec.words, required=True),
+            Argument("name", "body", ID, "its name, the folder's unless said", lambda v: codec.queue_name(v)),
+            Argument("queue", "body", ID, "the queue of its jobs, default unless said", codec.queue_name),
+        ),
+        writes=True,
+        status=201,
+        gives={"type": "object"},
+    ),
+    Operation(
+        "detach_spool",
+        "DELETE",
+        "/spools/{name}",
+        "Take no more packets of it; a packet that is on its way comes to its end.",
+        detach_spool,
+        (SPOOL,),
+        writes=True,
+        gives={"type": "object"},
+    ),
+    Operation(
+        "retry_spool",
+        "POST",
+        "/spools/{name}/retry",
+        "Run the packet again at which it has stopped.",
+        retry_spool,
+        (SPOOL,),
+        writes=True,
+        gives={"type": "object"},
+    ),
+    Operation(
+        "skip_spool",
+        "POST",
+        "/spools/{name}/skip",
+        "Go on after the packet at which it has stopped, or for which it waits in vain.",
+        skip_spool,
+        (
+            SPOOL,
+            Argument("number", "body", whole(0, 2**63), "only if it is this one", lambda v: codec.whole(v, "number", 0, 2**63)),
         ),
         writes=True,
         gives={"type": "object"},

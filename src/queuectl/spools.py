@@ -287,6 +287,31 @@ def waits_for(queue: Queue, spool: Spool) -> list[str]:
     return [f"it waits for packet {next_number(spool.path)}" + (f": {spool.note}" if spool.note else ", which is not there")]
 
 
+def shown(queue: Queue, spool: Spool) -> dict[str, Any]:
+    """The spool as JSON, for `--json` and the API."""
+    try:
+        number: int | None = next_number(spool.path)
+        said = waits_for(queue, spool)
+    except StorageError as fault:
+        number, said = None, [str(fault)]
+    job = _job_of(queue, spool)
+    return {
+        "name": spool.name,
+        "folder": spool.folder,
+        "queue": spool.terms.queue,
+        "command": list(spool.terms.command),
+        "decoder": spool.terms.decoder,
+        "verify": spool.terms.verify,
+        "allow_job_params": spool.terms.allow_job_params,
+        "on_error": spool.terms.on_error,
+        "next": number,
+        "job": job.id if job is not None else None,
+        "stopped": number is not None and is_stopped(queue, spool),
+        "detaching": spool.detaching,
+        "is": said,
+    }
+
+
 def explain(queue: Queue, word: str) -> list[str]:
     """What a spool is at, or why one of its packets (NAME-NUMBER) is no job yet; nothing when it is no spool's word."""
     for spool in all_of(queue.store):

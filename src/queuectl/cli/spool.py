@@ -6,7 +6,7 @@ import os
 import sys
 
 from .. import codec, jsontext, spools
-from ..errors import InvalidInput, StorageError
+from ..errors import InvalidInput
 from ..workers import living
 from .command import JSON, NAMES_ONLY, Arguments, Command, Option
 from .open import the_queue
@@ -14,10 +14,7 @@ from .text import note, out, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from ..queue import Queue
-    from ..spools import Spool
+    pass
 
 
 def attach(arguments: Arguments) -> int:
@@ -61,7 +58,7 @@ def _on_error(word: str) -> str:
 
 def show(arguments: Arguments) -> int:
     with the_queue() as queue:
-        found = [_object(queue, spool) for spool in spools.all_of(queue.store)]
+        found = [spools.shown(queue, spool) for spool in spools.all_of(queue.store)]
     if arguments.json:
         out(jsontext.dumps(found) + "\n")
     elif arguments.quiet:
@@ -72,30 +69,6 @@ def show(arguments: Arguments) -> int:
     elif sys.stdout.isatty():
         note("no spool is attached")
     return 0
-
-
-def _object(queue: Queue, spool: Spool) -> dict[str, Any]:
-    try:
-        number: int | None = spools.next_number(spool.path)
-        said = spools.waits_for(queue, spool)
-    except StorageError as fault:
-        number, said = None, [str(fault)]
-    job = queue.store.job(spool.job) if spool.job is not None else None
-    return {
-        "name": spool.name,
-        "folder": spool.folder,
-        "queue": spool.terms.queue,
-        "command": list(spool.terms.command),
-        "decoder": spool.terms.decoder,
-        "verify": spool.terms.verify,
-        "allow_job_params": spool.terms.allow_job_params,
-        "on_error": spool.terms.on_error,
-        "next": number,
-        "job": job.id if job is not None else None,
-        "stopped": number is not None and spools.is_stopped(queue, spool),
-        "detaching": spool.detaching,
-        "is": said,
-    }
 
 
 def detach(arguments: Arguments) -> int:
