@@ -37,8 +37,12 @@ function read() {
   const [name, ...rest] = path.split('/');
   const known = name in PAGES ? name : '';
   const params = new URLSearchParams(query);
-  if (rest.length) params.set('id', decodeURIComponent(rest.join('/')));
+  if (rest.length) params.set('id', decoded(rest.join('/')));
   return { name: known, params };
+}
+
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
 }
 
 async function open() {

@@ -31,7 +31,7 @@ class Dead extends View {
   }
 
   group(group, wanted) {
-    const where = { state: 'dead', reason: group.reason ?? '', exit_code: group.exit_code ?? '' };
+    const where = { state: 'dead', reason: group.reason ?? 'none', ...(group.exit_code === null ? {} : { exit_code: group.exit_code }) };
     const number = h('b');
     const newest = h('div.row');
     const retryAll = h('button.writes', { onclick: () => this.many(where) });

@@ -25,7 +25,7 @@ function filled(made, props, children) {
     else if (typeof value === 'boolean') made.toggleAttribute(name, value);
     else made.setAttribute(name, value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  made.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
   return made;
 }
 
@@ -52,7 +52,7 @@ export function show(node, visible) {
 }
 
 export function fill(parent, ...children) {
-  parent.replaceChildren(...children.flat().filter(Boolean));
+  parent.replaceChildren(...children.flat(2).filter(Boolean));
   return parent;
 }
 

@@ -8,7 +8,7 @@ import { jobRow } from './job_row.js';
 import { live } from './live.js';
 import { choices, jobAddress, nothing } from './parts.js';
 import { Rows } from './rows.js';
-import { brief, many, now } from './words.js';
+import { brief, many, now, reasonOf, visible } from './words.js';
 
 const STATES = ['pending', 'processing', 'failed', 'dead', 'completed', 'cancelled'];
 const SORTS = [['newest', 'Newest first'], ['oldest', 'Oldest first'], ['updated', 'Last changed first'], ['priority', 'Next to start first']];
@@ -41,6 +41,7 @@ class Jobs extends View {
     this.since = h('select', { 'aria-label': 'Added since', onchange: () => this.go({ since: this.since.value }) }, choices(SINCE));
     this.sort = h('select', { 'aria-label': 'Order', onchange: () => this.go({ sort: this.sort.value === 'newest' ? '' : this.sort.value }) }, choices(SORTS));
     this.states = STATES.map((state) => h('button.pick', { 'aria-pressed': 'false', 'data-tone': state, onclick: () => this.pick(state) }, icon(state), h('span', state), h('b')));
+    this.ended = h('button.pick', { hidden: true, 'aria-pressed': 'true', onclick: () => this.go({ reason: '', exit_code: '' }) });
     let typing = 0;
     this.search.addEventListener('input', () => {
       clearTimeout(typing);
@@ -58,7 +59,7 @@ class Jobs extends View {
     this.append(h('h1.unseen', 'Jobs'),
       h('form.filters', { role: 'search', onsubmit: (event) => event.preventDefault() },
         h('label.find', icon('search'), this.search, h('kbd', { 'aria-hidden': 'true' }, '/')), this.queue, this.label, this.since, this.sort),
-      h('div.picks', { role: 'group', 'aria-label': 'States' }, this.states),
+      h('div.picks', { role: 'group', 'aria-label': 'States' }, this.states, this.ended),
       this.chosen, h('section.card.flush', this.table, this.none),
       h('div.row.pages', this.place, this.fresh, this.previous, this.next));
   }
@@ -75,6 +76,9 @@ class Jobs extends View {
     this.sort.value = params.get('sort') ?? 'newest';
     const states = this.picked();
     this.states.forEach((button, i) => mark(button, 'aria-pressed', String(states.includes(STATES[i]))));
+    const { reason, exit_code: code } = this.where;
+    show(this.ended, reason || code);
+    if (reason || code) fill(this.ended, `ended with ${visible(reasonOf({ reason: reason === 'none' ? null : reason, exit_code: code ?? null }))}`, icon('cancel'));
     if (before !== JSON.stringify(this.where)) this.rows.forget();
     this.load(() => this.refresh());
   }

@@ -81,7 +81,7 @@ class Log extends HTMLElement {
     this.save.href = address(this.path, { ...which, download: 1 });
     const { signal } = this.opened;
     try {
-      const read = await bytes(this.path, which, `-${FIRST}`, signal);
+      const read = job.run ? await bytes(this.path, which, `-${FIRST}`, signal) : { bytes: new Uint8Array(), start: 0 };
       this.start = read.start;
       this.end = read.start + read.bytes.length;
       const cut = read.start ? read.bytes.indexOf(10) + 1 : 0;

@@ -6,10 +6,7 @@ const RANK = { bad: 0, warn: 1, info: 2 };
 
 /** [{tone: 'bad' | 'warn' | 'info', text, href}]; empty: all is well. */
 export function findings(status) {
-  const found = (status.health ?? status.warnings ?? []).map((warning) => (
-    typeof warning === 'string'
-      ? { tone: 'warn', text: warning, href: '#/settings' }
-      : { tone: warning.level, text: warning.text, href: `#/${warning.see ?? ''}` }));
+  const found = status.health.map(({ level, text, see }) => ({ tone: level, text, href: `#/${see}` }));
   return found.sort((a, b) => RANK[a.tone] - RANK[b.tone]);
 }
 

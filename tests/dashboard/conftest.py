@@ -1,0 +1,216 @@
+"""A real server with real workers, and a real browser that looks at its page as a person would."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = [str(Path(sys.executable).parent / "queuectl")]
+CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+PATIENCE_S = 30.0
+VIEWS = ("", "jobs", "dead", "workers", "queues", "spools", "settings", "add")
+WIDE, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
+
+
+class Site:
+    """A queue in a folder of its own, served by `queuectl serve` or `queuectl dashboard`."""
+
+    def __init__(self, folder: Path, *options: str, command: str = "serve") -> None:
+        self.folder = folder
+        self.env = {**os.environ, "QUEUECTL_DB_PATH": str(folder / "queuectl.db"), "HOME": str(folder)}
+        (folder / "queuectl_config.json").write_text('{"backoff_base": 0.2, "max_retries": 0}')
+        self.process: subprocess.Popen[str] | None = None
+        self.options, self.command = options, command
+        self.start()
+
+    def start(self, port: int = 0) -> None:
+        arguments = [*PROGRAM, self.command, "--port", str(port), *self.options]
+        self.process = subprocess.Popen(
+            arguments, env=self.env, cwd=self.folder, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if found := re.search(r"listening at (http://\S+)", line):
+                self.url = found[1]
+            if "worker" in line or (self.command == "dashboard" and "once=" in line):
+                break
+        self.until(lambda: "queuectl" in self.curl("/healthz", "-o", "/dev/null", "-w", "queuectl %{http_code}"))
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self.process is None:
+            return
+        self.process.send_signal(number)
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        if self.process.stderr:
+            self.process.stderr.close()
+        self.process = None
+
+    def ctl(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [*PROGRAM, *arguments], env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=PATIENCE_S
+        )
+        assert done.returncode == 0, done
+        return done.stdout.strip()
+
+    def add(self, work: str, *options: str) -> str:
+        return self.ctl("enqueue", *options, "--command", work)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.ctl("show", job_id, "--json"))
+        return found
+
+    def curl(self, path: str, *options: str) -> str:
+        done = subprocess.run(
+            ["curl", "-sS", "--max-time", "10", *options, self.url + path], capture_output=True, text=True, timeout=20
+        )
+        return done.stdout
+
+    def token(self) -> str:
+        return self.ctl("token")
+
+    def api(self, path: str, *options: str) -> Any:
+        return json.loads(self.curl(f"/api/v1/{path}", "-H", f"Authorization: Bearer {self.token()}", *options))
+
+    def post(self, path: str, body: Any) -> Any:
+        return self.api(path, "-H", "Content-Type: application/json", "-d", json.dumps(body))
+
+    def way_in(self) -> str:
+        """A link that lets a browser in, once."""
+        return self.url + self.ctl("token", "link")
+
+    def until(self, holds: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            if found := holds():
+                return found
+            time.sleep(0.05)
+        raise AssertionError("did not come to hold")
+
+    def ended(self, *ids: str) -> None:
+        self.until(lambda: all(self.job(job_id)["state"] in ("completed", "dead", "cancelled") for job_id in ids))
+
+    def close(self) -> None:
+        if self.process is not None:
+            subprocess.run([*PROGRAM, "cancel", "all"], env=self.env, cwd=self.folder, capture_output=True, timeout=PATIENCE_S)
+        self.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("NOT TESTED: there is no chromium on this machine; on Debian: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="NOT TESTED: playwright is not installed; make setup installs it")
+    with sync_api.sync_playwright() as playwright:
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def open_site(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[Callable[..., Site]]:
+    opened: list[Site] = []
+
+    def open_one(*options: str, command: str = "serve") -> Site:
+        opened.append(Site(tmp_path_factory.mktemp("site"), *options, command=command))
+        return opened[-1]
+
+    yield open_one
+    for site in opened:
+        site.close()
+
+
+@pytest.fixture(scope="module")
+def site(open_site: Callable[..., Site]) -> Site:
+    """A queue with four slots, shared by the tests of a module: each looks at jobs of its own."""
+    return open_site("--count", "4")
+
+
+def comes(page: Any, expression: str, patience_s: float = 10, arg: Any = None) -> Any:
+    """Wait until a JavaScript expression is true. By looking again and again: the page's own policy forbids what
+    `wait_for_function` does."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if found := page.evaluate(expression, arg):
+            return found
+        page.wait_for_timeout(40)
+    raise AssertionError(f"never came to hold: {expression} {arg or ''}\n{page.inner_text('body')[:3000]}")
+
+
+QUIET = """performance.getEntriesByType('resource').every(
+  one => one.name.endsWith('/events') || performance.now() - one.responseEnd > 120)"""
+
+
+def settled(page: Any) -> None:
+    """Nothing has been asked for in the last tenth of a second."""
+    page.wait_for_selector("main > *")
+    comes(page, QUIET)
+
+
+class Eyes:
+    """Opens pages, and remembers what no page may do: fail, run foreign scripts, ask anybody else for anything."""
+
+    def __init__(self, browser: Any) -> None:
+        self.browser = browser
+        self.contexts: list[Any] = []
+        self.wrong: list[str] = []
+        self.allowed: list[str] = []  # parts of complaints that a test expects
+        self.sizes: dict[str, int] = {}
+
+    def open(self, site: Site, path: str = "/", *, size: dict[str, int] = WIDE, theme: str = "light", let_in: bool = True) -> Any:
+        context = self.browser.new_context(viewport=size, color_scheme=theme)
+        context.set_default_timeout(10_000)
+        self.contexts.append(context)
+        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site.url)
+        page = context.new_page()
+        self.watch(page, site.url)
+        if let_in:
+            page.goto(site.way_in())
+        page.goto(site.url + path)
+        return page
+
+    def watch(self, page: Any, url: str) -> None:
+        host = urllib.parse.urlsplit(url).netloc
+        page.on("pageerror", lambda fault: self.wrong.append(f"fault: {fault} {fault.stack}"))
+        page.on("dialog", lambda dialog: (self.wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("console", lambda said: self.wrong.append(f"console: {said.text}") if said.type in ("error", "warning") else None)
+        page.on("request", lambda request: self.asked(request, host))
+        page.on("response", self.answered)
+
+    def asked(self, request: Any, host: str) -> None:
+        if not request.url.startswith(("data:", "blob:")) and urllib.parse.urlsplit(request.url).netloc != host:
+            self.wrong.append(f"asked elsewhere: {request.url}")
+
+    def answered(self, response: Any) -> None:
+        path = urllib.parse.urlsplit(response.url).path
+        if response.request.resource_type in ("document", "script", "stylesheet", "image") and response.status == 200:
+            self.sizes[path] = int(response.headers.get("content-length", 0))
+
+    def close(self) -> None:
+        for context in self.contexts:
+            context.close()
+        wrong = [line for line in self.wrong if not any(part in line for part in self.allowed)]
+        assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def eyes(browser: Any) -> Iterator[Eyes]:
+    opened = Eyes(browser)
+    yield opened
+    opened.close()
