@@ -45,8 +45,9 @@ _HOME = {
 __all__ = ["open", *_HOME]
 
 
-def open(url: str | None = None, *, create: bool = True) -> Queue:
-    """The queue at a path or URL (`sqlite:///…`); without one, found as the command line finds it.
+def open(url: str | None = None, *, create: bool = True, token: str = "") -> Queue:
+    """The queue at a path or URL (`sqlite:///…`, `postgresql://…`, or of a server: `http://…`, `http+unix:///…`); without
+    one, found as the command line finds it. `token` is for servers, else QUEUECTL_TOKEN.
 
     Raises NotAllowed when a database that was found could have been put there by somebody else.
     """
@@ -55,6 +56,12 @@ def open(url: str | None = None, *, create: bool = True) -> Queue:
     from .locate import from_url, locate
     from .queue import Queue
 
+    server = os.environ.get("QUEUECTL_URL", "") if url is None else url
+    if server.startswith("http"):
+        from .remote import RemoteQueue, is_remote
+
+        if is_remote(server):
+            return RemoteQueue(server, token)
     return Queue(from_url(url) if url else locate(os.environ), create=create)
 
 

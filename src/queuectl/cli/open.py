@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 
 def the_queue(create: bool = True, upgrade: bool = True) -> Queue:
-    """`upgrade` false: a store of an older version is taken as it is, by what must work beside its older workers."""
+    """The store, or a server that has it.
+
+    `upgrade` false: a store of an older version is taken as it is, by what must work beside its older workers."""
+    if os.environ.get("QUEUECTL_URL", "").startswith(("http://", "https://", "http+unix://")):
+        from ..remote import RemoteQueue
+
+        return RemoteQueue(os.environ["QUEUECTL_URL"])
     return Queue(locate(os.environ), create=create, upgrade=upgrade)
 
 

@@ -52,10 +52,11 @@ READING = ("GET", "HEAD", "OPTIONS")
 class App:
     """One queue's web, as an ASGI application; `prefix` is where it stands in the one it is mounted in."""
 
-    def __init__(self, desk: Desk, terms: Terms, prefix: str = "") -> None:
+    def __init__(self, desk: Desk, terms: Terms, prefix: str = "", who: Callable[[Scope], str | None] | None = None) -> None:
         self.desk = desk
         self.terms = terms
         self.prefix = prefix
+        self.who = who  # asked first, when it was given: the surrounding program may know the user
         self.router = Router(routes=_routes(desk, terms), redirect_slashes=False, default=_nothing)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,7 +109,8 @@ class App:
         if not isinstance(peer, Peer):
             peer = of_addresses(scope.get("client"), scope.get("server"))
         method, path = scope["method"], scope["queuectl.path"]
-        verdict = judge(shown_by(method, path, scope["headers"], peer), self.terms)
+        known = self.who(scope) if self.who else None
+        verdict = judge(shown_by(method, path, scope["headers"], peer).but(known=known), self.terms)
         if isinstance(verdict, Refused) or method in READING or path == auth.LOGIN:
             return verdict
         kind = next((value for name, value in scope["headers"] if name == b"content-type"), None)
