@@ -161,6 +161,10 @@ def run(name: str, argv: list[str]) -> int:
         arguments = read_or_explain(name, command, argv)
     if isinstance(arguments, int):
         return arguments
+    if os.environ.get("QUEUECTL_URL", "").startswith(("http://", "https://", "http+unix://")):
+        from .remote import instead
+
+        command = instead(name, command)
     try:
         return command.run(arguments)
     except UnicodeEncodeError as fault:
