@@ -36,6 +36,8 @@ check: $(READY)  ## what CI runs: lint, types, layers, generated docs, doctests,
 	    QUEUECTL_CHAOS=short $(PYTEST) --last-failed --last-failed-no-failures none $(ALL_MARKS) --doctest-modules src demo/jobs.py bench/harness.py tests; }
 
 chaos: $(READY)  ## the long tests: kills, power cuts, fuzzing
+	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install --disable-pip-version-check -q --only-binary :all: atheris 2>/dev/null \
+	  || echo 'NOTE: there is no atheris for this Python or machine, so nothing is fuzzed with it' >&2
 	QUEUECTL_CHAOS=long $(PYTEST) $(ALL_MARKS) -m chaos
 
 bench: $(READY)  ## one table: ours, the floor, other queues; less than ten minutes

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 
 import pytest
 
 from queuectl.packet import Command, Fail, Nop, Packet, encode
-from tests.behaviour.harness import eventually, states
+from tests.behaviour.harness import alive, eventually, states
 
 from .conftest import Folder, Spooled, settle
 
@@ -73,7 +74,7 @@ def test_parameters_become_arguments_only_where_asked(place: Spooled) -> None:
 def test_the_command_runs_where_it_was_attached_with_the_variables_of_then(place: Spooled) -> None:
     (place.folder / "there").mkdir()
     command = [*["spool", "attach"], str(place.spool.path), "--name", "s", "--", "sh", "-c", "pwd; echo $MINE"]
-    program = [os.sys.executable, "-m", "queuectl", *command]  # type: ignore[attr-defined]
+    program = [sys.executable, "-m", "queuectl", *command]
     subprocess.run(program, env={**place.environ, "MINE": "kept"}, cwd=place.folder / "there", check=True, capture_output=True)
     place.worker()
     place.spool.put(1)
@@ -229,7 +230,7 @@ def test_what_a_packet_leaves_running_ends_with_it(place: Spooled) -> None:
     place.spool.put(1)
     place.done(1)
     pid = int((place.folder / "pid").read_text())
-    eventually(lambda: not os.path.exists(f"/proc/{pid}") or b"sleep" not in open(f"/proc/{pid}/cmdline", "rb").read())
+    eventually(lambda: not alive(pid))
 
 
 # ---------------------------------------------------------------- what is no packet

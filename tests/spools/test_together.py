@@ -23,7 +23,7 @@ LONG = os.environ.get("QUEUECTL_CHAOS") == "long"
 
 def processes(place: Spooled, module: str) -> list[int]:
     """The living processes of this place that run this module."""
-    found = subprocess.run(["pgrep", "-f", f"-m queuectl.run.{module} {place.folder}"], capture_output=True, text=True)
+    found = subprocess.run(["pgrep", "-f", "--", f"-m queuectl.run.{module} {place.folder}"], capture_output=True, text=True)
     return [int(pid) for pid in found.stdout.split() if alive(int(pid))]
 
 
@@ -169,26 +169,25 @@ KILLED: dict[str, Callable[[Spooled], list[int]]] = {
 @pytest.mark.parametrize("who", list(KILLED))
 @pytest.mark.timeout(600)
 def test_kills_at_random_lose_no_packet_run_none_twice_and_keep_the_order(place: Spooled, who: str) -> None:
-    packets, kills, chance = (400 if LONG else 30), 0, random.Random(who)
+    packets, most, pause_s = (1000, 80, 6.0) if LONG else (30, 4, 0.4)  # what dies often is started again after a pause
+    kills, chance = 0, random.Random(who)
     place.worker("--count", "2")
     place.attach("--max-retries", "50", *place.tracing("sleep 0.0$((FSPL_SEQ % 5))"))
     order = list(range(1, packets + 1))
     chance.shuffle(order)
     for number in order:
         place.spool.put(number)
-    end = time.monotonic() + 500
-    while place.spool.next <= packets:
-        assert time.monotonic() < end, (place.said(), place.trace)
-        time.sleep(chance.uniform(0.05, 0.4))
+    while place.spool.next <= packets and kills < most:
+        time.sleep(chance.uniform(0.05, pause_s))
         victims = KILLED[who](place)
         if victims:
             os.kill(chance.choice(victims), signal.SIGKILL)
             kills += 1
         if not processes(place, "keeper") and not processes(place, "process"):
             place.worker("--count", "2")
-    place.done(packets, 60)
+    place.done(packets, 60 + packets)
     assert place.trace == [str(number) for number in range(1, packets + 1)], (kills, place.trace)
-    assert place.spool.left() == [] and kills > 3
+    assert place.spool.left() == [] and kills > 1
 
 
 @pytest.mark.chaos
@@ -206,15 +205,12 @@ def test_a_thousand_attached_spools_cost_little_and_nothing_while_idle(place: Sp
     used = processor_time(watch)
     time.sleep(40)  # more than from one look around to the next
     assert processor_time(watch) - used < 0.2
-    for number in range(0, count, 7):
+    some = range(0, count, 7)
+    for number in some:
         Folder.put(folder_of(place, number), 1)
-    eventually(
-        lambda: len(place.queue.find()) == len(range(0, count, 7)) and {j.state for j in place.queue.find()} == {"completed"}, 120
-    )
-    resident = int(
-        next(line.split()[1] for line in Path(f"/proc/{watch}/status").read_text().splitlines() if line.startswith("VmHWM"))
-    )
-    assert resident < 50 * 1024, resident
+    eventually(lambda: list(states(place.queue).values()) == ["completed"] * len(some), 120)
+    largest = next(line for line in Path(f"/proc/{watch}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    assert int(largest.split()[1]) < 50 * 1024, largest
 
 
 def folder_of(place: Spooled, number: int) -> Folder:
