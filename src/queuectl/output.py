@@ -58,6 +58,13 @@ def header_line(run: int, now_us: int, fresh: bool) -> bytes:
 
 def read_range(path: str, start: int, end: int | None) -> Iterator[bytes]:
     """The bytes from start to end (None: to the end of the file), in pieces; nothing when there is no log."""
+    for _, piece in read_pieces(path, start, end):
+        yield piece
+
+
+def read_pieces(path: str, start: int, end: int | None) -> Iterator[tuple[int, bytes]]:
+    """The pieces, each with the place in the file behind it: whoever follows a log goes on there. What was cut out of the
+    log (`run.holes`) is a piece that says so."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -66,27 +73,30 @@ def read_range(path: str, start: int, end: int | None) -> Iterator[bytes]:
         facts = os.fstat(fd)
         sparse = facts.st_blocks * 512 < facts.st_size - BLOCK
         while end is None or start < end:
-            if sparse and (data := next_data(fd, start, facts.st_size)) > start:
-                yield f"\n[queuectl: {data - start} bytes were cut out here]\n".encode()
-                start = data
-                continue
-            piece = os.pread(fd, CHUNK if end is None else min(CHUNK, end - start), start)
+            most = CHUNK if end is None else min(CHUNK, end - start)
+            if sparse and start < facts.st_size:
+                data = _next(fd, start, os.SEEK_DATA, facts.st_size)
+                data = data if end is None else min(data, end)
+                if data > start:
+                    yield data, f"\n[queuectl: {data - start} bytes were cut out here]\n".encode()
+                    start = data
+                    continue
+                most = min(most, _next(fd, start, os.SEEK_HOLE, facts.st_size) - start)
+            piece = os.pread(fd, most, start)
             if not piece:
                 return
-            yield piece
             start += len(piece)
+            yield start, piece
     finally:
         os.close(fd)
 
 
-def next_data(fd: int, start: int, size: int) -> int:
-    """Where the next bytes are that were not cut out (`run.holes`)."""
-    if start >= size:
-        return start
+def _next(fd: int, start: int, what: int, size: int) -> int:
+    """Where data, or a hole, begins; the end of the file when there is no other."""
     try:
-        return os.lseek(fd, start, os.SEEK_DATA)
+        return os.lseek(fd, start, what)
     except OSError:
-        return size  # nothing but a hole up to the end
+        return size
 
 
 def tail_start(path: str, start: int, end: int, lines: int) -> int:

@@ -83,7 +83,7 @@ def live(one: Trial, thread: str, log: Path, *options: str) -> Verdict:
     tids = eventually(lambda: threads(worker))
     strace = Strace(tids[thread], log, *options)
     one.add(three())
-    one.queue._ring_work()
+    one.queue.ring_work()
     try:
         one.drained(60)
     finally:

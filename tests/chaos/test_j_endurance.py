@@ -139,7 +139,7 @@ def tell(one: Trial, load: Load, samples: list[Sample], tmp_path: Path) -> None:
     one.command("worker", "stop")
     one.queue.store.checkpoint()
     size_now = one.database.stat().st_size
-    one.queue.close()
+    one.end()
     live = live_bytes(one.database, tmp_path)
     largest = max(s.database for s in settled)
     reached = f"{size_now / 1e6:.1f} MB, at most {largest / 1e6:.1f}; live {live / 1e6:.1f} MB"

@@ -90,11 +90,10 @@ def _new_pieces(queue: Queue, job: Job, shown: dict[int, int]) -> Iterator[bytes
     for attempt in queue.attempts(job):
         if attempt.log_start == 0:
             continue  # its worker has not told yet where its output begins
-        at = shown.get(attempt.run, attempt.log_start)
-        for piece in output.read_range(path, at, attempt.log_end):
-            at += len(piece)
+        start = shown.setdefault(attempt.run, attempt.log_start)
+        for behind, piece in output.read_pieces(path, start, attempt.log_end):
             yield piece
-        shown[attempt.run] = at
+            shown[attempt.run] = behind
 
 
 def writer(raw: bool) -> Callable[[bytes], None]:
