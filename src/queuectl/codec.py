@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .model import Attempt, Dependency, HistoryEntry, Job, Limit, Work, WorkerRow
+    from .model import Attempt, Dependency, HistoryEntry, Job, Limit, Schedule, Work, WorkerRow
 
 PRIORITY_MAX = 2**31 - 1
 RETRIES_MAX = 1_000_000
@@ -486,6 +486,27 @@ def limit_object(limit: Limit) -> dict[str, Any]:
         "rate": rate_text(limit.interval_us),
         "not_before": iso(limit.next_us),
     }
+
+
+def schedule_object(schedule: Schedule, last: str | None) -> dict[str, Any]:
+    return {
+        "name": schedule.name,
+        "cron": schedule.cron,
+        "zone": schedule.zone,
+        "overlap": schedule.overlap,
+        "catch_up": schedule.catch_up,
+        "paused": bool(schedule.paused),
+        "next_at": iso(schedule.next_us),
+        "jobs": schedule.fired,
+        "skipped": schedule.skipped,
+        "last_job": last,
+        "note": schedule.note,
+        "command": template_command(schedule),
+    }
+
+
+def template_command(schedule: Schedule) -> str:
+    return str(jsontext.loads(schedule.template)["command"])
 
 
 def worker_object(row: WorkerRow, running: list[str]) -> dict[str, Any]:

@@ -248,6 +248,24 @@ class HistoryEntry(Record):
     note: str | None
 
 
+class Schedule(Record):
+    """One row of table `schedules`: what adds a job at every instant of a cron expression."""
+
+    name: str
+    cron: str
+    zone: str
+    overlap: str
+    catch_up: str
+    paused: int
+    next_us: int | None
+    fired: int
+    skipped: int
+    job: int | None  # number of the newest it has added
+    env: int | None
+    note: str | None
+    template: str  # JSON: the columns of its jobs
+
+
 class WorkerRow(Record):
     """A worker process that registered with the store."""
 

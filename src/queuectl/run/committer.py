@@ -17,7 +17,7 @@ from .. import bell, clock
 from ..errors import Replaced, StorageError, TryAgainLater
 from ..model import CALL, Serving
 from ..record import Record
-from ..store import sql
+from ..store import claim, dependents, recurring, sql
 from ..store.base import Claimed
 from . import system
 
@@ -37,6 +37,7 @@ RETRY_S_MIN, RETRY_S_MAX = 0.05, 2.0
 SAY_AGAIN_S = 30.0
 CLOCK_NOISE_US = 100_000
 NOTHING = Claimed([], None)
+LOADED = (claim, dependents, recurring)  # with the worker, not when they are first needed: the program may be another by then
 
 
 class Turn(Record):
@@ -174,7 +175,11 @@ class Committer:
             store.apply_all(turn.events, now, actor, refused=_not_wanted)
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in turn.traces])
             store.run_many(sql.REST_KEY, [*turn.rests])
-            claimed = store.claim(self._worker, turn.free, turn.ahead, now, self._serving) if turn.free + turn.ahead else NOTHING
+            if turn.free + turn.ahead:
+                claimed = store.claim(self._worker, turn.free, turn.ahead, now, self._serving)
+            else:
+                store.promote_due(now)  # schedules keep their time also while all slots are taken
+                claimed = NOTHING
             stops = store.stops_asked(self._worker)
             stopping = store.run("select stopping from workers where id = ?", (self._worker,))
             due = min([at for at in (store.next_due(), claimed.opens_us) if at is not None], default=None)

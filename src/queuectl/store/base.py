@@ -310,9 +310,9 @@ class Store:
             self.sums.add(job.queue, job.state, job.stage, job.lane, -1)
 
     def forget_envs(self, envs: set[int]) -> None:
-        """Remove those of these environments that no job and no spool has any more: they may hold secrets."""
+        """Remove those of these environments that no job, spool or schedule has any more: they may hold secrets."""
         for env in envs:
-            self.run(sql.FORGET_ENV, (env, env, env))
+            self.run(sql.FORGET_ENV, (env, env, env, env))
 
     # ------------------------------------------------------------ claiming
 
@@ -321,7 +321,7 @@ class Store:
 
         Makes due jobs ready first. O(jobs taken + lanes with ready jobs), whatever waits behind.
         """
-        self._promote_due(now)
+        self.promote_due(now)
         self.write_sums()  # what this transaction has made ready or ended counts for what it may claim
         claim = self.new_claim(worker, now)
         jobs = claim.take(claim.pick(free, ahead, serving), free)
@@ -337,10 +337,15 @@ class Store:
         self.sums.write(self)
         self.sums = Sums()
 
-    def _promote_due(self, now: int) -> None:
+    def promote_due(self, now: int) -> None:
+        """Add the jobs of schedules whose instant has come, and make ready what has waited for its time; inside a
+        transaction."""
         due = self.next_due()
         if due is None or due > now:
             return
+        from .recurring import fire
+
+        fire(self, now)
         moves = []
         for number, queue, needs, key, state, lane in self.run(sql.DUE, (now, PROMOTE_MAX)):
             home = self.lane_of(queue, needs, key)
@@ -369,7 +374,7 @@ class Store:
             self.follow_clock(clock.boot_id(), clock.boot_offset_us())
 
     def next_due(self) -> int | None:
-        """When the next waiting job becomes due, in microseconds since 1970."""
+        """When the next waiting job or schedule becomes due, in microseconds since 1970."""
         [(due,)] = self.run(sql.NEXT_DUE)
         return None if due is None else int(due)
 

@@ -39,6 +39,8 @@ select id, queue from lanes
 where adder is null and exists (select 1 from jobs where lane = lanes.id and stage = 'ready') limit 1000""",
     sql.ENV: sql.ENV + " for key share",
     sql.ADD_ENV: sql.ADD_ENV.replace(" returning", " on conflict (digest) do update set digest = excluded.digest returning"),
+    sql.DUE_SCHEDULES: sql.DUE_SCHEDULES + " for update skip locked",
+    sql.SCHEDULE: sql.SCHEDULE + " for update",
     sql.DUE: sql.DUE + " for update of jobs skip locked",
     sql.REST_KEY: sql.REST_KEY.replace("max(", "greatest("),
     sql.TOTALS: """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model import Attempt, HistoryEntry, Job, WorkerRow
+from ..model import Attempt, HistoryEntry, Job, Schedule, WorkerRow
 
 JOB = ", ".join(Job.fields)
 ATTEMPT = ", ".join(Attempt.fields)
@@ -91,7 +91,20 @@ where due_us is not null and stage in ('later', 'held') and (run_at_us is null o
     "update limits set next_us = next_us + ? where next_us is not null",
 )
 PUT_META = "insert into meta (key, value) values (?, ?) on conflict (key) do update set value = excluded.value"
-NEXT_DUE = "select min(due_us) from jobs where stage = 'later'"
+NEXT_DUE = """
+select min(at) from (
+  select min(due_us) as at from jobs where stage = 'later'
+  union all select min(next_us) from schedules where paused = 0) as moments"""
+SCHEDULE_COLUMNS = ", ".join(Schedule.fields)
+SCHEDULES = f"select {SCHEDULE_COLUMNS} from schedules order by name"
+SCHEDULE = f"select {SCHEDULE_COLUMNS} from schedules where name = ?"
+DUE_SCHEDULES = f"select {SCHEDULE_COLUMNS} from schedules where paused = 0 and next_us <= ? order by next_us limit ?"
+ADD_SCHEDULE = """
+insert into schedules (name, cron, zone, overlap, catch_up, next_us, env, template) values (?, ?, ?, ?, ?, ?, ?, ?)"""
+SCHEDULE_FIRED = "update schedules set next_us = ?, fired = ?, skipped = ?, job = ? where name = ?"
+PAUSE_SCHEDULE = "update schedules set paused = 1, note = ? where name = ?"
+RESUME_SCHEDULE = "update schedules set paused = 0, note = null, next_us = ? where name = ?"
+REMOVE_SCHEDULE = "delete from schedules where name = ?"
 HAND_OVER = "update jobs set worker = ?, version = version + 1 where number = ?"
 STOPS_ASKED = "select number, run, stop from jobs where worker = ? and stop is not null"
 
@@ -125,5 +138,5 @@ ENV = "select id from envs where digest = ?"
 ADD_ENV = "insert into envs (digest, body) values (?, ?) returning id"
 FORGET_ENV = """
 delete from envs where id = ? and not exists (select 1 from jobs where env = ?)
-  and not exists (select 1 from spools where env = ?)"""
+  and not exists (select 1 from spools where env = ?) and not exists (select 1 from schedules where env = ?)"""
 HELD_BY_SPOOLS = "select job from spools where job is not null"
