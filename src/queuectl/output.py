@@ -75,13 +75,12 @@ def read_pieces(path: str, start: int, end: int | None) -> Iterator[tuple[int, b
         while end is None or start < end:
             most = CHUNK if end is None else min(CHUNK, end - start)
             if sparse and start < facts.st_size:
-                data = _next(fd, start, os.SEEK_DATA, facts.st_size)
-                data = data if end is None else min(data, end)
+                data = next_data(fd, start, facts.st_size if end is None else min(end, facts.st_size))
                 if data > start:
                     yield data, f"\n[queuectl: {data - start} bytes were cut out here]\n".encode()
                     start = data
                     continue
-                most = min(most, _next(fd, start, os.SEEK_HOLE, facts.st_size) - start)
+                most = min(most, _next_hole(fd, start, facts.st_size) - start)
             piece = os.pread(fd, most, start)
             if not piece:
                 return
@@ -91,12 +90,21 @@ def read_pieces(path: str, start: int, end: int | None) -> Iterator[tuple[int, b
         os.close(fd)
 
 
-def _next(fd: int, start: int, what: int, size: int) -> int:
-    """Where data, or a hole, begins; the end of the file when there is no other."""
+def next_data(fd: int, start: int, size: int) -> int:
+    """Where the next bytes are that were not cut out (`run.holes`); `size` at most."""
+    if start >= size:
+        return start
     try:
-        return os.lseek(fd, start, what)
+        return min(os.lseek(fd, start, os.SEEK_DATA), size)
     except OSError:
-        return size
+        return size  # nothing but a hole up to the end
+
+
+def _next_hole(fd: int, start: int, size: int) -> int:
+    try:
+        return os.lseek(fd, start, os.SEEK_HOLE)
+    except OSError:
+        return size  # the file has got shorter
 
 
 def tail_start(path: str, start: int, end: int, lines: int) -> int:
