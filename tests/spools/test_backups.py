@@ -25,6 +25,8 @@ def gpg(tmp_path: Path) -> Iterator[str]:
     subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=False, capture_output=True)
 
 
+# Not every day, because each call of gpg takes a third of a second; the page has the same with age.
+@pytest.mark.chaos
 def test_backups_encrypted_with_gpg_are_restored_in_order_however_they_come(place: Spooled, gpg: str) -> None:
     home, restored = place.folder / "home", place.folder / "restored"
     home.mkdir()
