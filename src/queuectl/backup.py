@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def back_up(queue: Queue, target: str) -> int:
     """Write the store as it is at this moment into a new file (0600), on stable storage; returns its size in bytes."""
+    if queue.store.shared:
+        raise InvalidInput("a queue on PostgreSQL is backed up by its server", hint="pg_dump --schema=queuectl, or its own backups")
     target = os.path.abspath(target)
     if os.path.lexists(target):
         raise Conflict(f"{target} exists already", hint="choose another name; a backup overwrites nothing")
@@ -68,6 +70,8 @@ def restore(place: Place, source: str) -> str | None:
 
     Raises Conflict while workers live, StorageError when the backup is not whole.
     """
+    if place.url:
+        raise InvalidInput("a queue on PostgreSQL is restored by its server", hint="pg_restore")
     if not os.path.isfile(source):
         raise NotFound(f"there is no backup {source}")
     damage = check(source)

@@ -34,6 +34,10 @@ class Finding(Record):
 
 def examine(place: Place) -> Iterator[Finding]:
     """Look at everything; never raises for what it finds."""
+    if place.url:
+        yield from _queue(place)
+        yield from _machine()
+        return
     yield Finding("store", FINE, place.database)
     yield from _modes(place)
     yield _file_system(place)
@@ -51,7 +55,12 @@ def examine(place: Place) -> Iterator[Finding]:
 def _queue(place: Place) -> Iterator[Finding]:
     try:
         with Queue(place, create=False) as queue:
-            yield Finding("database", FINE, "whole")
+            if queue.store.shared:
+                yield Finding("store", FINE, queue.place.name)
+                yield from _modes(queue.place)
+                yield _space(queue.place)
+            else:
+                yield Finding("database", FINE, "whole")
             yield _settings(queue)
             yield _sums(queue)
             yield from _workers(queue)

@@ -32,7 +32,7 @@ def status(queue: Queue) -> dict[str, Any]:
         "worker_processes": len(workers),
         "paused": paused,
         "warnings": trouble.warnings(queue.place, queue.settings.read().min_free),
-        "store": queue.place.database,
+        "store": queue.place.name,
     }
 
 
@@ -162,7 +162,7 @@ def series(queue: Queue, span: str, now_us: int) -> dict[str, Any]:
 # A first run waited since it was added or due; how long a retry did is its backoff, and nobody's concern.
 SERIES = """
 select ended_us, attempts.started_us, attempts.exit_code, attempts.reason,
-  case when attempts.run = 1 then max(jobs.created_us, coalesce(jobs.run_at_us, 0)) end
+  case when attempts.run = 1 then case when jobs.run_at_us > jobs.created_us then jobs.run_at_us else jobs.created_us end end
 from (select * from attempts where ended_us is not null order by id desc limit ?) attempts
 left join jobs on jobs.number = attempts.job"""
 
