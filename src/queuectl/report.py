@@ -152,8 +152,11 @@ def series(queue: Queue, span: str, now_us: int) -> dict[str, Any]:
             waited = None if due is None else max(0.0, (started - due) / 1e6)
             place.append((exit_code == 0 and not reason, (ended - started) / 1e6, waited))
     whole = len(rows) < RUNS_LOOKED_AT or rows[-1][0] < first
+    runs = [run for place in steps.values() for run in place]
     return {
         "step_s": step_s,
+        "duration_percentiles": _percentiles([took for _, took, _ in runs]),
+        "wait_percentiles": _percentiles([waited for _, _, waited in runs if waited is not None]),
         "points": [_point(at, runs) for at, runs in steps.items()],
         "covers_from": codec.iso(first if whole else rows[-1][0]),
     }
@@ -165,6 +168,11 @@ select ended_us, attempts.started_us, attempts.exit_code, attempts.reason,
   case when attempts.run = 1 then case when jobs.run_at_us > jobs.created_us then jobs.run_at_us else jobs.created_us end end
 from (select * from attempts where ended_us is not null order by id desc limit ?) attempts
 left join jobs on jobs.number = attempts.job"""
+
+
+def _percentiles(values: list[float]) -> dict[str, float | None]:
+    values.sort()
+    return {f"p{p}": stats.percentile(values, p) for p in (50, 90, 99)}
 
 
 def _point(at: int, runs: list[tuple[bool, float, float | None]]) -> dict[str, Any]:

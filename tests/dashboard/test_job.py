@@ -47,13 +47,16 @@ def test_output_comes_as_it_is_written_and_the_state_with_it(site: Site, eyes: E
 
 
 def test_colours_are_kept_and_nothing_else_of_a_terminal_is_obeyed(site: Site, eyes: Eyes) -> None:
-    text = r"\033[1;31mred\033[0m \033[38;5;208morange\033[0m \033[38;2;1;2;3mtrue\033[m \033]0;title\007 \033[2J <b>bold</b>\n12%%\r100%%\n"
+    text = (
+        r"\033[1;31mred\033[0m \033[38;5;208morange\033[0m \033[38;2;1;2;3mtrue\033[m "
+        r"\033]0;title\007\033[2J<b>b</b>\n12%%\r100%%\n"
+    )
     job = site.add(f"printf '{text}'; printf '\\342\\200\\256evil\\n'")
     site.ended(job)
     page = eyes.open(site, f"/#/job/{job}")
     output(page, "evil")
     shown = page.locator(".output").inner_text()
-    assert "<b>bold</b>" in shown and "\x1b" not in shown and "title" not in shown and "\u202e" not in shown and "⟨202E⟩" in shown
+    assert "<b>b</b>" in shown and "\x1b" not in shown and "title" not in shown and "\u202e" not in shown and "⟨202E⟩" in shown
     assert "100%" in shown and "12%" not in shown
     assert page.locator(".output .f-1.bold").inner_text() == "red"
     assert page.locator(".output span", has_text="orange").evaluate("one => getComputedStyle(one).color") == "rgb(255, 135, 0)"
@@ -67,7 +70,8 @@ def test_twenty_megabytes_of_output_stay_smooth_and_can_be_searched(site: Site, 
     site.ended(job)
     page = eyes.open(site, f"/#/job/{job}")
     page.evaluate("""() => { window.longest = 0; new PerformanceObserver(list => {
-      for (const one of list.getEntries()) window.longest = Math.max(window.longest, one.duration); }).observe({entryTypes: ['longtask']}); }""")
+      for (const one of list.getEntries()) window.longest = Math.max(window.longest, one.duration);
+    }).observe({entryTypes: ['longtask']}); }""")
     output(page, "the very end")
     assert page.evaluate("document.querySelector('.output').textContent.length") < 1_000_000
     find = page.get_by_label("Find in the output")

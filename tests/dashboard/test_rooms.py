@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Eyes, PROGRAM, Site, comes
+from .conftest import PROGRAM, Eyes, Site, comes
 
 
 def test_dead_letters_are_grouped_by_reason_and_tried_again_one_some_or_all(open_site: Any, eyes: Eyes) -> None:

@@ -26,6 +26,7 @@ const FIELDS = [
   ['max_retries', 'Retries', 'After the first run.', { type: 'number', min: 0, placeholder: 'the setting' }, null, number],
   ['timeout', 'Time limit', 'Seconds, or 10m, 2h; 0: none.', { placeholder: 'the setting' }],
   ['delay', 'Not before', 'From now: 90, 10m, 2h30m. Or a time: 2026-12-01T06:00Z', { placeholder: 'now' }],
+  ['after', 'After', 'Ids of jobs that must complete first: 5, build', {}],
   ['id', 'Id', null, { placeholder: 'the next number' }],
   ['label', 'Label', null, {}],
   ['key', 'Key', 'The same key adds a job once.', {}],

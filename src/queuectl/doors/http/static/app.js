@@ -63,7 +63,7 @@ async function open() {
   current = { name, view, wanted: name };
   fill(main, view);
   showPlace(name, params);
-  if (!first) main.focus({ preventScroll: true });
+  if (!first && !view.contains(document.activeElement)) main.focus({ preventScroll: true });
   scrollTo(0, 0);
 }
 

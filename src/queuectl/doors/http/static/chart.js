@@ -111,7 +111,7 @@ class Chart extends HTMLElement {
         pen = 'L';
         return step;
       });
-      return svg('path', { class: `line ${tone}`, d: path.join('') || 'M0 0' });
+      return svg('path', { class: `curve ${tone}`, d: path.join('') || 'M0 0' });
     }));
   }
 

@@ -8,7 +8,7 @@ import { live } from './live.js';
 import { card, jobLine, table } from './parts.js';
 import { QUEUE_SHORT, queueRow } from './queue_row.js';
 import { findings, verdict } from './verdict.js';
-import { brief, count, many, oneLine, reasonOf, short, took, visible } from './words.js';
+import { brief, count, many, oneLine, reasonOf, short, took, visible, when } from './words.js';
 
 const STATES = ['pending', 'processing', 'completed', 'failed', 'dead', 'cancelled'];
 const SPANS = [['hour', 'Hour'], ['day', 'Day'], ['week', 'Week']];
@@ -85,13 +85,11 @@ class Overview extends View {
   }
 
   async refresh() {
-    const [queues, workers, schedule, dead, metrics] = await Promise.all(
-      [get('queues'), get('workers'), get('schedule', { limit: 5 }), get('dead', { limit: 5 }), get('metrics')]);
+    const [queues, workers, schedule, dead] = await Promise.all([get('queues'), get('workers'), get('schedule', { limit: 5 }), get('dead', { limit: 5 })]);
     follow(this.queues, queues.queues.slice(0, 8), (one) => one.queue, () => queueRow(QUEUE_SHORT, () => this.refresh()));
     this.showRunning(workers.workers);
     this.showDue(schedule.jobs);
     this.showWrong(dead.groups);
-    this.showFigures(metrics);
   }
 
   showRunning(workers) {
@@ -109,11 +107,13 @@ class Overview extends View {
     listed(this.wrong, groups.slice(0, 5), (group) => reasonOf(group), groupLine, 'Nothing is dead.');
   }
 
-  showFigures({ duration_percentiles: runs, wait_percentiles: waits, throughput_per_minute: rate, success_rate: success }) {
-    const share = success === null ? '–' : `${(success * 100).toFixed(success > 0.99 && success < 1 ? 2 : 1)} %`;
+  showFigures({ points, duration_percentiles: runs, wait_percentiles: waits }) {
+    const sum = (name) => points.reduce((all, point) => all + point[name], 0);
+    const [good, bad] = [sum('completed'), sum('failed')];
+    const share = good + bad ? `${((good / (good + bad)) * 100).toFixed(bad && bad < good / 100 ? 2 : 1)} %` : '–';
     const three = (all) => ['p50', 'p90', 'p99'].map((name) => short(all?.[name])).join(' · ');
     const rows = [['Waiting p50 · p90 · p99', three(waits)], ['Running p50 · p90 · p99', three(runs)],
-      ['Runs a minute, last minute · hour', `${brief(Math.round(rate['1m']))} · ${brief(Math.round(rate['1h']))}`], ['Completed of all that ended', share]];
+      ['Runs ended · failed', `${brief(good + bad)} · ${brief(bad)}`], ['Runs that succeeded', share]];
     follow(this.figures, rows, ([name]) => name, ([name]) => {
       const value = h('dd');
       return row(h('div', h('dt', name), value), ([, text]) => say(value, text));
@@ -121,13 +121,16 @@ class Overview extends View {
   }
 
   async drawSeries() {
-    const { points, step_s: step } = await get('series', { span: this.span });
+    const found = await get('series', { span: this.span });
+    const { points, step_s: step } = found;
+    this.showFigures(found);
+    const since = Date.parse(found.covers_from) > Date.parse(points[0].at) + 1000 ? `, known since ${when(found.covers_from)}` : '';
     const times = points.map(({ at }) => Date.parse(at));
     const sum = (name) => points.reduce((all, point) => all + point[name], 0);
     const values = (name) => points.map((point) => point[name] ?? null);
     this.rate.draw({
       times, bars: true, format: brief,
-      summary: `Last ${this.span}, each bar ${took(step)}: ${count(sum('completed'))} completed, ${count(sum('failed'))} runs failed`,
+      summary: `Last ${this.span}, each bar ${took(step)}: ${count(sum('completed'))} completed, ${count(sum('failed'))} runs failed${since}`,
       series: [{ name: 'completed', tone: 'completed', values: values('completed') }, { name: 'failed', tone: 'failed', values: values('failed') }],
     });
     this.waits.draw({
