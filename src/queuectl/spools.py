@@ -14,6 +14,7 @@ from .model import ENDED, Argv, Options, Spec
 from .newjob import Origin, new_job
 from .packets import sequence
 from .packets.faults import FsplError
+from .packets.names import done_name
 from .packets.rejecting import set_aside
 from .record import Record
 
@@ -226,12 +227,17 @@ def retry(queue: Queue, name: str) -> Spool:
     if not is_stopped(queue, spool):
         raise Conflict(f"spool {name} has not stopped", why=waits_for(queue, spool)[0], hint="there is nothing to run again")
     job = _job_of(queue, spool)
-    if job is None:  # somebody has removed it from the store by other means; the packet becomes another
-        queue.store.run(SETTLE, (name,))
-    else:
+    if job is not None and _file_is_there(queue, spool, job):
         queue.retry(job.id)
+    else:  # somebody has put another in its place: that becomes a job of its own
+        queue.store.run(SETTLE, (name,))
     wake(queue)
     return spool
+
+
+def _file_is_there(queue: Queue, spool: Spool, job: Job) -> bool:
+    [(store_id,)] = queue.store.run("select value from meta where key = 'store_id'")
+    return any(os.path.lexists(spool.path + b"/jobs/" + name) for name in (spool.file, done_name(store_id, job.number)))
 
 
 def skip(queue: Queue, name: str, number: int | None = None) -> int:

@@ -166,6 +166,18 @@ def test_a_spool_stops_at_a_packet_that_has_failed_for_good_until_it_is_retried(
     assert place.trace == ["1", "2", "2", "2", "3"] and place.spool.left() == []
 
 
+def test_a_bad_packet_can_be_replaced_by_a_better_one_of_its_number(place: Spooled) -> None:
+    place.worker()
+    place.attach("--max-retries", "0", "--", "sh", "-c", f"grep -q good && echo $FSPL_SEQ >> {place.folder}/trace")
+    bad = place.spool.put(1, b"bad")
+    eventually(lambda: "stopped at packet 1" in place.said())
+    bad.unlink()
+    place.spool.put(1, b"good")
+    assert place.command("spool", "retry", "s").returncode == 0
+    place.done(1)
+    assert place.trace == ["1"] and states(place.queue)["s-1"] == "dead"
+
+
 def test_the_dead_letter_queues_own_retry_does_the_same(place: Spooled) -> None:
     failing(place, "--max-retries", "0")
     eventually(lambda: states(place.queue).get("s-2") == "dead")
@@ -245,6 +257,18 @@ def test_what_is_renamed_into_place_and_is_no_packet_goes_to_rejected_with_the_r
     assert (place.spool.path / "rejected/fspl-junk.fspl").read_bytes() == b"junk" * 100
     place.spool.put(1)
     place.done(1)
+
+
+def test_what_cannot_be_rejected_stays_and_is_told_of(place: Spooled) -> None:
+    place.worker()
+    place.attach(*place.tracing())
+    (place.spool.path / "rejected").symlink_to(place.folder)
+    (place.folder / "junk").write_bytes(b"junk" * 100)
+    (place.folder / "junk").rename(place.spool.jobs / os.fsdecode(b"fspl-\xff.fspl"))
+    eventually(lambda: "cannot be moved to 'rejected'" in place.said())
+    place.spool.put(1, name=os.fsdecode(b"fspl-\xfe.fspl"))
+    place.done(1)
+    assert place.trace == ["1"] and not list(place.folder.glob("*.reason"))
 
 
 def test_the_same_packet_come_twice_is_run_once(place: Spooled) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from stat import S_ISDIR
 
 
 def set_aside(queuedir: bytes, name: bytes, reason: str) -> bytes:
@@ -10,8 +12,9 @@ def set_aside(queuedir: bytes, name: bytes, reason: str) -> bytes:
     folder = queuedir + b"/rejected"
     try:
         os.mkdir(folder, 0o700)
-    except FileExistsError:
-        pass  # made for an earlier one
+    except FileExistsError:  # made for an earlier one; a link would lead who knows where
+        if not S_ISDIR(os.lstat(folder).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fsdecode(folder)) from None
     kept = _free_name(folder, name)
     note = os.open(folder + b"/" + kept + b".reason", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

@@ -187,6 +187,7 @@ class Attached:
         self.next_moment = moment if self.next_moment is None else min(self.next_moment, moment)
 
     def _tell(self, note: str | None) -> None:
+        note = note and note.encode("utf-8", "backslashreplace").decode()  # it may name files
         if note == self.spool.note:
             return
         left = self._note_at + NOTE_S - monotonic()

@@ -115,7 +115,12 @@ class Index:
         self.numbers.setdefault(header.seq, []).append(name)
 
     def reject(self, name: bytes, why: str) -> None:
-        kept = set_aside(self.queuedir, name, why)
+        """Where that cannot be done, it stays, and is told of."""
+        try:
+            kept = set_aside(self.queuedir, name, why)
+        except OSError as fault:
+            self.files[name].why = f"{why}; it cannot be moved to 'rejected' either: {system_words(fault)}"
+            return
         self._forget(name)
         if kept:
             self._say(f"{os.fsdecode(name)} was rejected: {why}")
