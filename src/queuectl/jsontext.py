@@ -69,7 +69,16 @@ def _loads_slowly(text: str) -> Any:
         raise InvalidInput("JSON holds a number of too many digits") from None
 
 
+_known: list[Any] = []  # it holds nothing between two texts
+
+
 def _scanner() -> Any:
+    if not _known:
+        _known.append(_made_scanner())
+    return _known[0]
+
+
+def _made_scanner() -> Any:
     context: Any = _Context()
     try:
         from _json import make_scanner

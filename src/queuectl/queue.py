@@ -40,11 +40,14 @@ CHANGES_PER_TRANSACTION = 500
 class Queue:
     """A job queue in a store. Cheap to make, safe to share between threads; close it or use it as a context.
 
-    `actor` is who the history names for changes made through this object.
+    `actor` is who the history names for changes made through this object. `store` is a storage of one's own, opened; else
+    the place says which.
     """
 
-    def __init__(self, place: Place, *, create: bool = True, upgrade: bool = True, actor: str = "") -> None:
-        self.store: Store = open_store(place, create, upgrade)
+    def __init__(
+        self, place: Place, *, create: bool = True, upgrade: bool = True, actor: str = "", store: Store | None = None
+    ) -> None:
+        self.store: Store = open_store(place, create, upgrade) if store is None else store
         self.place = self.store.place
         self.settings: Settings = ConfigFile(self.place.folder) if not self.store.shared else _stored_settings(self.store)
         self.actor = actor or f"uid {os.geteuid()}"

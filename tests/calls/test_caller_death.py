@@ -69,7 +69,7 @@ def test_an_answer_that_is_in_the_journal_alone_is_recorded(queue: Queue, target
     assert trace.sent
     ended = trace.but(said=1_418, ended_us=trace.started_us + 5_000_000, log_end=trace.log_start)
     with open(path, "a", encoding="ascii") as file:
-        file.write(f"A {ended.job} {ended.run} {ended.said} {ended.ended_us} 0 0 {ended.log_end}\n")
+        file.write(f"A {ended.job} {ended.run} {ended.said} {ended.ended_us} 0 0 {ended.log_start} {ended.log_end}\n")
     start_caller()
     until(lambda: queue.get(job.id).ended)
     found = queue.get(job.id)
@@ -83,6 +83,7 @@ def test_a_journal_keeps_what_it_is_told_of_calls(tmp_path: Path) -> None:
     sent = book.calling(Trace(7, 2, started_us=5, log_start=40))
     book.answered(sent.but(said=2000, ended_us=9, final=1, not_before_us=11, log_end=50))
     book.calling(Trace(8, 1, started_us=6, log_start=41))
+    book.flush()
     traces = journal.read(book.path).traces
     assert traces[7, 2] == sent.but(said=2000, ended_us=9, final=1, not_before_us=11, log_end=50)
     assert traces[8, 1] == Trace(8, 1, started_us=6, log_start=41, sent=1)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import ssl
+from contextvars import ContextVar
 from time import time
-from types import SimpleNamespace
 
 import aiohttp
 from yarl import URL
@@ -25,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..addresses import Rules
     from ..model import Call
+    from .answer_log import AnswerLog
 
 AGENT = f"queuectl/{__version__}"
 LINE_MAX, FIELD_MAX = 16_384, 65_536  # of an answer's head
@@ -32,6 +32,9 @@ MOVED = frozenset((301, 302, 303, 307, 308))
 KEEPS_METHOD = frozenset((307, 308))
 TO_ONE_PLACE = frozenset(("authorization", "proxy-authorization", "cookie", "host", "webhook-signature", "x-api-key", "api-key"))
 NAMES_KEPT_S = 10  # how long a resolved name is used again; the address is judged each time it is connected to
+
+
+CONNECTED: ContextVar[list[bool]] = ContextVar("connected", default=[])  # noqa: B039 - what nobody asked for is not read
 
 
 class Terms(Record):
@@ -82,7 +85,6 @@ class Client:
         )
         session = aiohttp.ClientSession(
             connector=connector,
-            trace_configs=[] if force_close else [_watched_reuse()],
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -95,6 +97,7 @@ class Client:
 
     def _socket(self, found: tuple[object, ...]) -> socket.socket:
         """Called with each address before it is connected to."""
+        CONNECTED.get().append(True)
         family, kind, protocol, _, place = found
         assert isinstance(place, tuple)
         why = addresses.refusal(str(place[0]), self.rules)
@@ -106,8 +109,8 @@ class Client:
         await self._kept.close()
         await self._fresh.close()
 
-    async def call(self, asked: Call, message_id: str, terms: Terms, log: int) -> Ending:
-        """Never raises but for cancellation and a full disk. `message_id` is the same on each attempt."""
+    async def call(self, asked: Call, message_id: str, terms: Terms, log: AnswerLog) -> Ending:
+        """Raises nothing but CannotKeep, and what a cancelled task does. `message_id` is the same on each attempt."""
         self.rules = terms.rules
         try:
             async with asyncio.timeout(terms.timeout_s or None):
@@ -120,11 +123,9 @@ class Client:
             what = "no connection" if connecting else "no whole answer"
             return _told(log, Failure("connect timeout" if connecting else "timeout", f"{what} after {after:g} s"))
         except (aiohttp.ClientError, OSError, ValueError) as fault:
-            if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
             return _told(log, failure_of(fault))
 
-    async def _follow(self, asked: Call, message_id: str, terms: Terms, log: int) -> Ending:
+    async def _follow(self, asked: Call, message_id: str, terms: Terms, log: AnswerLog) -> Ending:
         """The request, and wherever it is redirected to."""
         target, method, body = _target(asked.url), asked.method, (asked.body or "").encode()
         headers = self._headers(asked, message_id, body)
@@ -135,7 +136,7 @@ class Client:
                 if answer.status not in MOVED or place is None or not asked.redirects:
                     return await _take(asked, answer, terms, log)
                 following = _following(target, place)
-                _write(log, f"queuectl: {answer.status}, redirected to {following}\n".encode())
+                log.write(f"queuectl: {answer.status}, redirected to {following}\n".encode())
             if answer.status not in KEEPS_METHOD and method not in ("GET", "HEAD"):
                 method, body = "GET", b""
                 headers = [(name, text) for name, text in headers if not name.lower().startswith(("content-", "webhook-"))]
@@ -148,7 +149,8 @@ class Client:
         self, method: str, target: URL, headers: list[tuple[str, str]], body: bytes, asked: Call, terms: Terms
     ) -> aiohttp.ClientResponse:
         """Send it once; once more only when a kept connection turns out to have been closed by the other side."""
-        reused: dict[str, bool] = {}
+        connected: list[bool] = []
+        CONNECTED.set(connected)
 
         async def send(session: aiohttp.ClientSession) -> aiohttp.ClientResponse:
             return await session.request(
@@ -160,7 +162,6 @@ class Client:
                 ssl=asked.verify,
                 proxy=asked.proxy,
                 timeout=aiohttp.ClientTimeout(total=None, connect=terms.connect_s or None),
-                trace_request_ctx=reused,
             )
 
         if method not in ("GET", "HEAD", "OPTIONS"):
@@ -168,7 +169,7 @@ class Client:
         try:
             return await send(self._kept)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if not reused:
+            if connected:
                 raise
         return await send(self._fresh)
 
@@ -186,17 +187,6 @@ class Client:
                 raise Failure("not signed", str(fault)) from None
             found += signing.headers(key, message_id, int(time()), body).items()
         return found
-
-
-def _watched_reuse() -> aiohttp.TraceConfig:
-    """Tells in a request's own words whether it was sent on a connection that was kept."""
-
-    async def noted(session: aiohttp.ClientSession, context: SimpleNamespace, parameters: object) -> None:
-        context.trace_request_ctx["reused"] = True
-
-    watched = aiohttp.TraceConfig()
-    watched.on_connection_reuseconn.append(noted)
-    return watched
 
 
 def _target(url: str) -> URL:
@@ -218,7 +208,7 @@ def _following(target: URL, place: str) -> URL:
     return following
 
 
-async def _take(asked: Call, answer: aiohttp.ClientResponse, terms: Terms, log: int) -> Ending:
+async def _take(asked: Call, answer: aiohttp.ClientResponse, terms: Terms, log: AnswerLog) -> Ending:
     """Keep the answer and judge it."""
     kept, head, size, cut = [], _head(answer), 0, False
     async for piece in answer.content.iter_any():
@@ -227,19 +217,20 @@ async def _take(asked: Call, answer: aiohttp.ClientResponse, terms: Terms, log: 
         piece = piece[:room]
         if asked.expect_body is not None:
             kept.append(piece)
-        _write(log, head + piece)
+        log.write(head + piece)
         head = b""
         if size > terms.output_max:
             cut = True
             answer.close()
             break
-    _write(log, head)
+    if head:
+        log.write(head)
     if cut:
-        _write(log, f"\n[queuectl: the answer was cut here, after {terms.output_max} bytes]\n".encode())
+        log.write(f"\n[queuectl: the answer was cut here, after {terms.output_max} bytes]\n".encode())
     return _judged(asked, answer, b"".join(kept), log)
 
 
-def _judged(asked: Call, answer: aiohttp.ClientResponse, body: bytes, log: int) -> Ending:
+def _judged(asked: Call, answer: aiohttp.ClientResponse, body: bytes, log: AnswerLog) -> Ending:
     final = answers.forbids_retry(answer.headers)
     busy = None
     if answer.status in answers.BUSY:
@@ -285,12 +276,7 @@ REASONS_OF: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 )
 
 
-def _told(log: int, failure: Failure) -> Ending:
+def _told(log: AnswerLog, failure: Failure) -> Ending:
     """The failure, with a line in the log."""
-    _write(log, f"queuectl: {failure.reason}: {failure}\n".encode("utf-8", "backslashreplace"))
+    log.write(f"queuectl: {failure.reason}: {failure}\n".encode("utf-8", "backslashreplace"))
     return Ending(failure.reason, failure.final)
-
-
-def _write(log: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(log, content) :]

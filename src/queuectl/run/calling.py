@@ -85,6 +85,7 @@ class Caller:
                 self._tend()
                 self._start_ready()
                 self._hand_over()
+                self._write_down()
                 await self._wait()
         except BaseException:
             # As if killed: what is claimed and what is under way must look left to whoever takes over.
@@ -105,7 +106,7 @@ class Caller:
             self.id = queue.store.add_worker(own_row(self._slots or self.terms.config.call_slots, self._serving))
             self.journal = journal.Journal(journal.journal_path(place.run, self.id), self.keeper)
         self._committer = Committer(queue, self.id, self._serving)
-        self._flights = Flights(queue, self.store_id, self.journal, self.terms, self._landed)
+        self._flights = Flights(self, self._landed)
         for fd, taken in ((self._ears.fd, self._hear), (self._committer.fd, self._committer.drain)):
             self._loop.add_reader(fd, self._wake, taken)
         self._watch_keeper()
@@ -186,6 +187,13 @@ class Caller:
         for report in self._committer.news():
             self._committed(report)
 
+    def _write_down(self) -> None:
+        """What ended since the last turn, in one write; before anything else can happen."""
+        try:
+            self.journal.flush()
+        except OSError as fault:
+            self.complain(f"the journal cannot be written: {fault.strerror}")
+
     def _moments(self) -> list[float]:
         now, moments = monotonic(), [self._next_tick]
         if self._next_due_us is not None and not self._stopping:
@@ -220,9 +228,9 @@ class Caller:
                     self.queue.store.run(sql.FORGET_LIMITS, (clock.now_us(),))
             self.queue.store.checkpoint()
         except (StorageError, TryAgainLater, OSError) as trouble:
-            self._complain(str(trouble))
+            self.complain(str(trouble))
 
-    def _complain(self, trouble: str) -> None:
+    def complain(self, trouble: str) -> None:
         if trouble != self._trouble or monotonic() - self._trouble_at > SAY_AGAIN_S:
             self._say(f"{trouble}; trying again")
             self._trouble, self._trouble_at = trouble, monotonic()
@@ -308,7 +316,7 @@ class Caller:
             return
         slots, parallel = self._bounds()
         room, at_once = slots - len(self._flights.under_way), self._at_once()
-        waiting, self._ahead = self._ahead, []
+        waiting, self._ahead, chosen = self._ahead, [], []
         for job in waiting:
             key = job.limit_key or ""
             if room <= 0 or (key and at_once.get(key, 0) >= parallel):
@@ -316,8 +324,9 @@ class Caller:
                 continue
             room -= 1
             at_once[key] = at_once.get(key, 0) + 1
-            self._ahead_since = monotonic()
-            self._start(job)
+            chosen.append(job)
+        if chosen:
+            self._start(chosen)
 
     def _at_once(self) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -326,12 +335,14 @@ class Caller:
             found[key] = found.get(key, 0) + 1
         return found
 
-    def _start(self, job: Job) -> None:
+    def _start(self, jobs: list[Job]) -> None:
+        self._ahead_since = monotonic()
         try:
-            self._untold.append(self._flights.start(job))
+            self._untold += self._flights.start(jobs)
         except OSError as fault:
-            self._complain(f"job {job.id} cannot be called now: {fault.strerror}")
-            self._back(job, f"the system refused: {fault.strerror}")
+            self.complain(f"the journal cannot be written: {fault.strerror}")
+            for job in jobs:
+                self._back(job, f"the system refused: {fault.strerror}")
 
     def _landed(self, landed: Flight) -> None:
         self._count(landed.job, -1)
@@ -379,7 +390,7 @@ class Caller:
         self._say("the caller is draining")
         self._woken.set()
 
-    # ------------------------------------------------------------ as an heir: see `recovery`
+    # ------------------------------------------------------------ as an heir
 
     def adopt(self, job: Job, trace: Trace) -> None:
         raise AssertionError("a caller takes over from callers alone, which have no processes")

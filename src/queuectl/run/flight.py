@@ -7,11 +7,12 @@ import os
 import random
 from time import monotonic
 
-from .. import addresses, answers, clock, output, signing
+from .. import addresses, answers, clock, signing
 from ..codec import call_from
 from ..lifecycle import Finished, GivenBack, Interrupted
 from ..model import RERUN, Job
 from . import call, recovery
+from .answer_log import AnswerLog, CannotKeep
 from .journal import Trace
 
 TYPE_CHECKING = False
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..lifecycle import Event
-    from ..queue import Queue
-    from .journal import Journal
-    from .terms import Terms
+    from .calling import Caller
 
 CANCEL, NOW = "cancel", "now"
 
@@ -46,46 +45,49 @@ class Flight:
 class Flights:
     """Starts calls and gathers how they ended. `landed` is called at each end, in the loop's thread."""
 
-    def __init__(self, queue: Queue, store_id: str, journal: Journal, terms: Terms, landed: Callable[[Flight], None]) -> None:
+    def __init__(self, caller: Caller, landed: Callable[[Flight], None]) -> None:
         self.under_way: dict[tuple[int, int], Flight] = {}
         self.events: list[tuple[Job, Event]] = []
         self.rests: dict[str, int] = {}  # targets that asked to be left alone, until when
         self._busy_times: dict[str, int] = {}  # how often in a row each of them did
-        self._queue = queue
-        self._store_id = store_id
-        self._journal = journal
-        self._terms = terms
+        self._queue = caller.queue
+        self._store_id = caller.store_id
+        self._journal = caller.journal
+        self._terms = caller.terms
+        self._say = caller.complain
         self._landed = landed
-        self._client = call.Client(signing.Secrets(queue.place))
+        self._client = call.Client(signing.Secrets(caller.queue.place))
 
     async def close(self) -> None:
         await self._client.close()
 
-    def start(self, job: Job) -> Flight:
-        """Open its log, write that it may be sent, send it. Raises OSError when the system refuses: nothing was sent."""
+    def start(self, jobs: list[Job]) -> list[Flight]:
+        """Write that they may be sent, in one write, and send them. Raises OSError when it cannot be written: then
+        nothing is sent."""
         now = clock.now_us()
-        log, log_start = output.open_log(self._queue.place.logs, job, now)
-        try:
-            trace = self._journal.calling(Trace(job.number, job.run, started_us=now, log_start=log_start))
-        except OSError:
-            os.close(log)
-            raise
-        flight = self.under_way[job.number, job.run] = Flight(job, trace)
-        flight.task = asyncio.create_task(self._make(flight, log))
-        return flight
+        flights = [Flight(job, self._journal.calling(Trace(job.number, job.run, started_us=now))) for job in jobs]
+        self._journal.flush()
+        for flight in flights:
+            self.under_way[flight.job.number, flight.job.run] = flight
+            flight.task = asyncio.create_task(self._make(flight))
+        return flights
 
-    async def _make(self, flight: Flight, log: int) -> None:
+    async def _make(self, flight: Flight) -> None:
         job, ending = flight.job, call.Ending("cut")
+
+        def begun(log_start: int) -> None:
+            flight.trace = self._journal.calling(flight.trace.but(log_start=log_start))
+
+        log = AnswerLog(self._queue.place.logs, job, flight.trace.started_us, begun)
         try:
             ending = await self._client.call(call_from(job.work), self._message_id(job), self._terms_of(job), log)
         except asyncio.CancelledError:
             ending = call.Ending("cancelled")
-        except OSError as fault:
-            os.write(2, f"queuectl: the answer to job {job.id} cannot be kept: {fault.strerror}\n".encode())
+        except CannotKeep as fault:
+            self._say(f"the answer to job {job.id} cannot be kept: {fault}")
         finally:
-            end = os.lseek(log, 0, os.SEEK_END)
-            os.close(log)
-            self._over(flight, ending, end)
+            log.close()
+            self._over(flight, ending, log)
 
     def _message_id(self, job: Job) -> str:
         """The same on each attempt of a job, and of no other job."""
@@ -101,7 +103,7 @@ class Flights:
             rules=addresses.rules(config.call_allow, config.call_deny),
         )
 
-    def _over(self, flight: Flight, ending: call.Ending, log_end: int) -> None:
+    def _over(self, flight: Flight, ending: call.Ending, log: AnswerLog) -> None:
         job, now = flight.job, clock.now_us()
         flight.over = True
         del self.under_way[job.number, job.run]
@@ -114,17 +116,15 @@ class Flights:
                 ended_us=now,
                 final=int(ending.final),
                 not_before_us=not_before_us,
-                log_end=log_end,
+                log_start=log.start,
+                log_end=log.end,
                 pid=os.getpid(),
             )
             self._record(job, trace)
         self._landed(flight)
 
     def _record(self, job: Job, trace: Trace) -> None:
-        try:
-            self._journal.answered(trace)
-        except OSError:
-            pass  # no room for it: killed before the next commit, the call would count as cut
+        self._journal.answered(trace)
         backoff = self._terms.backoff
         jitter = random.random() if backoff.jitter else 0.0
         self.events.append((job, Finished(recovery.answer_of(trace), self._terms.options_of(job), backoff, jitter)))

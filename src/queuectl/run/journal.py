@@ -7,8 +7,9 @@
     P job run pid start time offset it was started (pid and process start time name the process)
     T job run reason                its tree is being ended, and why
     E job run status time cpu mem   it ended with this wait status, and what it used; again where that is known once reaped
-    C job run time offset           a call is about to be sent: from here on its target may have read it
-    A job run said time final not-before end  how the call ended: a reason of `answers`, where its output ends
+    C job run time offset           a call is about to be sent: from here on its target may have read it; again with
+                                    the offset when its answer has begun and is long
+    A job run said time final not-before offset end  how the call ended: a reason of `answers`, where its output is
 
 Lines are written to a file as the steps happen. The page cache outlives a killed process, so that no flush is needed;
 a power cut may lose lines, but then it has also ended every process. Whoever takes over from a dead worker reads its
@@ -115,13 +116,15 @@ class Journal:
             self._append("")
 
     def calling(self, trace: Trace) -> Trace:
-        """Written before the call is sent."""
-        trace = trace.but(sent=1)
-        self._note(trace, _calling_line(trace))
+        """Written with the next line, or by `flush`: until then the call must not be sent."""
+        trace = self._live[trace.job, trace.run] = trace.but(sent=1)
+        self._unwritten.append(_calling_line(trace))
         return trace
 
     def answered(self, trace: Trace) -> None:
-        self._note(trace, _answered_line(trace))
+        """Written with the next line, or by `flush`: until then the call counts as cut."""
+        self._live[trace.job, trace.run] = trace
+        self._unwritten.append(_answered_line(trace))
 
     def forget(self, job: int, run: int) -> None:
         """The store knows the end of this run: its lines mean nothing any more, for the job is not this worker's now.
@@ -210,7 +213,7 @@ def _calling_line(t: Trace) -> str:
 
 
 def _answered_line(t: Trace) -> str:
-    return f"A {t.job} {t.run} {t.said} {t.ended_us} {t.final} {t.not_before_us} {t.log_end}\n"
+    return f"A {t.job} {t.run} {t.said} {t.ended_us} {t.final} {t.not_before_us} {t.log_start} {t.log_end}\n"
 
 
 def _lines(trace: Trace) -> str:
@@ -256,7 +259,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "T": ("stopped_for",),
     "E": ("status", "ended_us", "cpu_us", "memory_max"),
     "C": ("started_us", "log_start"),
-    "A": ("said", "ended_us", "final", "not_before_us", "log_end"),
+    "A": ("said", "ended_us", "final", "not_before_us", "log_start", "log_end"),
 }
 
 
