@@ -99,6 +99,9 @@ def _spool(row: tuple[Any, ...]) -> Spool:
 def attach(queue: Queue, name: str, folder: str, terms: Terms, environ: Mapping[bytes, bytes]) -> Spool:
     """Attach a folder: from now on its packets are run. Raises InvalidInput, Conflict."""
     name = codec.queue_name(name)
+    if queue.store.shared:
+        hint = "give it a store of its own with QUEUECTL_DB_PATH"
+        raise InvalidInput("a spool needs a store on its own machine", why="its folder is there", hint=hint)
     folder = _checked_folder(folder)
     config = queue.settings.read()
     body = envs.packed(envs.captured(environ, config.capture_env))
