@@ -30,6 +30,7 @@ import latency
 import memory
 import output
 import peers
+import pushing
 import status
 from harness import BENCH, PROGRAM, Bench, Row, Store, markdown, ms, plain
 
@@ -99,6 +100,7 @@ ROWS: dict[str, tuple[bool, Rows]] = {
     "memory": (True, memory.rows),
     "output": (False, lambda bench, *_: output.rows(bench)),
     "status": (True, status.rows),
+    "http": (True, pushing.rows),
 }
 
 

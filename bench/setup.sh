@@ -19,6 +19,10 @@ debian() {
     done
 }
 
+huey() {
+    ../.venv/bin/python -m pip install --quiet --disable-pip-version-check huey || skipped "huey: pip could not install it"
+}
+
 hypershell() {
     if [ -x peers/hypershell/bin/hs ]; then echo "hs is there"; return; fi
     ../.venv/bin/python -m venv peers/hypershell &&
@@ -36,6 +40,7 @@ pueue() {
 }
 
 debian
+huey
 hypershell
 pueue
 echo "ready: make bench"

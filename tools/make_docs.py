@@ -1,7 +1,8 @@
-"""Writes the pages that are made from the code: docs/cli.md and docs/states.md. With --check it only compares.
+"""Writes the pages that are made from the code: docs/cli.md, docs/api.md and docs/states.md. With --check it only
+compares.
 
-The command reference comes from the tables of commands, the diagram from the table of transitions, so that neither
-can differ from what the program does.
+The command reference comes from the tables of commands, that of the API from the table of operations, the diagram from
+the table of transitions, so that none can differ from what the program does.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from queuectl import config, lifecycle
+from queuectl import config, lifecycle, ops
 from queuectl.cli import ALIASES, COMMANDS, load
 from queuectl.cli.command import Command, Option
 from queuectl.model import ENDED, STAGES, state_of
@@ -104,6 +105,58 @@ def escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 
+# ---------------------------------------------------------------- docs/api.md
+
+
+def api() -> str:
+    rows = [
+        (f"`{one.method}`", f"[`{one.path}`](#{one.name.replace('_', '-')})", escaped(one.about), "yes" if one.writes else "")
+        for one in ops.OPERATIONS
+    ]
+    parts = [
+        "# The HTTP API\n\n",
+        NOTE,
+        f"Every path below begins with `{ops.BASE}`. [HTTP](http.md) tells how to begin, who may, and how streams work;\n",
+        "`/openapi.json` of a server says the same as this page for programs. Jobs have [these fields](json.md). Errors are\n",
+        "problem documents (RFC 9457) with `detail`, and where they help `field`, `reason`, `hint`.\n\n",
+        table(("method", "path", "what it does", "changes something"), rows),
+        "".join(operation(one) for one in ops.OPERATIONS),
+    ]
+    return "".join(parts)
+
+
+def operation(one: ops.Operation) -> str:
+    """A section: what it does, what it takes, what it answers."""
+    lines = [f"\n## {one.name.replace('_', '-')}\n\n`{one.method} {one.path}`\n\n{escaped(one.about)}\n"]
+    if one.kind == "add":
+        lines.append('\nThe body is a job, `{"command": …}`, or an array. With an `Idempotency-Key` a repeat is harmless.\n')
+    if one.arguments:
+        rows = [
+            (f"`{a.name}`", a.where + (", needed" if a.required else ""), escaped(kind_of(a.schema)), escaped(a.about))
+            for a in one.arguments
+        ]
+        lines.append("\n" + table(("argument", "where", "what", "meaning"), rows))
+    return "".join(lines)
+
+
+def kind_of(schema: dict[str, object]) -> str:
+    """A schema in a few words.
+
+    >>> kind_of({"type": "integer", "minimum": 1, "maximum": 9}), kind_of({"enum": ["a", "b"]})
+    ('integer, 1 to 9', '`a`, `b`')
+    """
+    if "enum" in schema:
+        return ", ".join([f"`{choice}`" for choice in schema["enum"]])  # type: ignore[attr-defined]
+    if "oneOf" in schema:
+        kinds = [kind_of(one) for one in schema["oneOf"]]  # type: ignore[attr-defined]
+        return " or ".join(dict.fromkeys(kind for kind in kinds if kind))
+    kind = schema.get("type", "")
+    names = " or ".join(kind) if isinstance(kind, list) else str(kind)
+    if "minimum" in schema and "maximum" in schema:
+        names += f", {schema['minimum']} to {schema['maximum']}"
+    return f"{names}, {schema['format']}" if "format" in schema else names
+
+
 # ---------------------------------------------------------------- docs/states.md
 
 
@@ -147,7 +200,7 @@ def diagram() -> str:
 # ---------------------------------------------------------------- writing
 
 
-PAGES = {"cli.md": cli, "states.md": states}
+PAGES = {"cli.md": cli, "api.md": api, "states.md": states}
 
 
 def main(arguments: list[str]) -> int:

@@ -6,6 +6,7 @@ from . import clock, codec, jsontext
 from .bulk import BulkAdd
 from .errors import Conflict, InvalidInput, NotFound, QueueError
 from .model import Job, Shell, Spec
+from .newjob import new_job
 from .record import Record
 
 TYPE_CHECKING = False
@@ -47,16 +48,52 @@ def add_each(queue: Queue, wishes: list[Wish]) -> list[Added | QueueError]:
 
     Durable when it returns. Raises what keeps the store from taking any of them.
     """
-    answers: list[Added | QueueError] = []
+    answers: list[Added | QueueError | Job] = []
     with queue.store.transaction():
         config, plain = queue.settings.read(), _Plain(queue)
+        together: list[int] = []  # places of jobs that are written at the end, in one go
         for wish in wishes:
             try:
-                answers.append(_add_one(queue, wish, config, plain))
+                if _is_plain(wish):
+                    together.append(len(answers))
+                    answers.append(new_job(wish.spec, plain.of(wish.spec, config), config, clock.now_us()))
+                else:
+                    _write_together(queue, answers, together)
+                    answers.append(_add_one(queue, wish, config, plain))
             except (Conflict, InvalidInput, NotFound) as refusal:
+                together = [place for place in together if place < len(answers)]
                 answers.append(refusal)
+        _write_together(queue, answers, together)
     queue.ring_work()
-    return answers
+    return [_added(answer) if isinstance(answer, Job) else answer for answer in answers]
+
+
+def _added(job: Job) -> Added:
+    return Added(jsontext.dumps(codec.job_object(job)), job.id)
+
+
+def _is_plain(wish: Wish) -> bool:
+    """Whether nothing in the store has to be looked at before it is added."""
+    spec = wish.spec
+    return wish.repeat is None and spec.id is None and spec.key is None and not spec.waits_for_jobs
+
+
+def _write_together(queue: Queue, answers: list[Added | QueueError | Job], places: list[int]) -> None:
+    """Number and write the new jobs that stand at these places; the list of places is used up."""
+    if not places:
+        return
+    store = queue.store
+    careful = store.some_number_is_chosen()
+    first = 0 if careful else store.take_numbers(len(places))
+    jobs: list[Job] = []
+    for n, place in enumerate(places):
+        job = answers[place]
+        assert isinstance(job, Job)
+        number = queue.number_for(None) if careful else first + n
+        answers[place] = job = job.but(number=number, lane=store.lane_for(job))
+        jobs.append(job)
+    store.insert(jobs, queue.actor)
+    places.clear()
 
 
 class _Plain:
@@ -82,7 +119,7 @@ def _add_one(queue: Queue, wish: Wish, config: Config, plain: _Plain) -> Added:
     job = queue.same_key(wish.spec)
     if job is None:
         job = queue.insert(wish.spec, plain.of(wish.spec, config), config)
-    answer = Added(jsontext.dumps(codec.job_object(job)), job.id)
+    answer = _added(job)
     if wish.repeat:
         remember(store, wish.repeat, answer)
     return answer

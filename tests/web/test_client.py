@@ -106,7 +106,13 @@ def test_every_field_of_a_job_can_be_sent() -> None:
     )
     spec = Spec(
         *(Argv(("a", "b")), "x", "q", 1, 2, 3.0, 4.0),
-        **{"key": "k", "label": "l", "where": ("gpu",), "limit_key": "lk", "cwd": "/tmp", "umask": 7, "env": {"A": "b"}},
+        key="k",
+        label="l",
+        where=("gpu",),
+        limit_key="lk",
+        cwd="/tmp",
+        umask=7,
+        env={"A": "b"},
         options=options.but(stderr_apart=True, leftovers="kill"),
     )
     assert codec.spec_from_object(json.loads(json.dumps(body_of(spec)))) == spec

@@ -73,6 +73,8 @@ def endpoint(desk: Desk, operation: Operation) -> Endpoint:
 
 def _query(request: Request) -> dict[str, Any]:
     raw = request.scope["query_string"].decode("latin-1")
+    if not raw:
+        return {}
     try:
         pairs = parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=50)
     except ValueError:
@@ -87,16 +89,21 @@ def _query(request: Request) -> dict[str, Any]:
 
 async def _body(request: Request, most: int) -> bytes:
     """The body, in bounded size and time. Raises Refused."""
-    length = request.headers.get("content-length", "0")
-    if length.isascii() and length.isdigit() and int(length[:20]) > most:
+    length = next((value for name, value in request.scope["headers"] if name == b"content-length"), b"0")
+    if length.isdigit() and int(length[:20]) > most:
         raise Refused(413, f"the body is larger than {most} bytes", hint="send less at a time")
     parts: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(BODY_S):
-            async for part in request.stream():
-                parts.append(part)
-                size += len(part)
+            more = True
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise Refused(400, "the body was cut off")
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                more = message.get("more_body", False)
                 if size > most:
                     raise Refused(413, f"the body is larger than {most} bytes", hint="send less at a time")
     except TimeoutError:
@@ -184,9 +191,10 @@ def _added(added: Added) -> Response:
 
 
 def _repeat(request: Request, body: bytes) -> Repeat | None:
-    key = request.headers.get("idempotency-key")
-    if key is None:
+    given = next((value for name, value in request.scope["headers"] if name == b"idempotency-key"), None)
+    if given is None:
         return None
+    key = given.decode("latin-1")
     if not key.strip() or len(key) > KEY_MAX or not key.isprintable():
         raise InvalidInput(f"Idempotency-Key must be 1 to {KEY_MAX} printable characters", field="Idempotency-Key")
     return Repeat(key, hashlib.sha256(request.scope["query_string"] + b"\0" + body).digest())

@@ -57,7 +57,9 @@ class App:
         self.terms = terms
         self.prefix = prefix
         self.who = who  # asked first, when it was given: the surrounding program may know the user
-        self.router = Router(routes=_routes(desk, terms), redirect_slashes=False, default=_nothing)
+        served = _served(desk, terms)
+        self.plain = {path: serve for path, serve in served.items() if "{" not in path}  # found without looking through all
+        self.router = Router([Route(path, serve) for path, serve in served.items()], redirect_slashes=False, default=_nothing)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -84,7 +86,11 @@ class App:
             if isinstance(verdict, Refused):
                 await self._refusal(inner, verdict)(inner, receive, send)
                 return
-            await self.router(inner, receive, send)
+            serve = self.plain.get(inner["queuectl.path"])
+            if serve is None:
+                await self.router(inner, receive, send)
+            else:
+                await serve({**inner, "path_params": {}}, receive, send)
         except QueueError as fault:
             await _problem(fault, send)(scope, receive, send)
         except OSError as fault:
@@ -110,7 +116,7 @@ class App:
             peer = of_addresses(scope.get("client"), scope.get("server"))
         method, path = scope["method"], scope["queuectl.path"]
         known = self.who(scope) if self.who else None
-        verdict = judge(shown_by(method, path, scope["headers"], peer).but(known=known), self.terms)
+        verdict = judge(shown_by(method, path, scope["headers"], peer, known), self.terms)
         if isinstance(verdict, Refused) or method in READING or path == auth.LOGIN:
             return verdict
         kind = next((value for name, value in scope["headers"] if name == b"content-type"), None)
@@ -174,8 +180,8 @@ def _report(fault: Exception) -> None:
 # ---------------------------------------------------------------- routes
 
 
-def _routes(desk: Desk, terms: Terms) -> list[Route]:
-    """A route for each path, the most asked for first; the method chooses among its operations."""
+def _served(desk: Desk, terms: Terms) -> dict[str, _Served]:
+    """What serves each path; the method chooses among its operations."""
     paths: dict[str, dict[str, Endpoint]] = {}
     for operation in ops.OPERATIONS:
         pattern = ops.BASE + operation.path.replace("{key}", "{key:path}")
@@ -183,10 +189,10 @@ def _routes(desk: Desk, terms: Terms) -> list[Route]:
     for path, endpoint in {**answers.plain(desk), **statics.endpoints()}.items():
         paths[path] = {"GET": endpoint}
     paths[auth.LOGIN] = answers.login(desk, terms)
-    return [Route(path, _by_method(methods), methods=None) for path, methods in paths.items()]
+    return {path: _by_method(methods) for path, methods in paths.items()}
 
 
-def _by_method(methods: dict[str, Endpoint]) -> Any:
+def _by_method(methods: dict[str, Endpoint]) -> _Served:
     allowed = {**methods, **({"HEAD": methods["GET"]} if "GET" in methods else {})}
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:

@@ -164,10 +164,15 @@ def _origins(host: str | None) -> tuple[str, ...]:
     return (f"http://{host}".lower(), f"https://{host}".lower()) if host else ()
 
 
+def _session(cookies: list[str]) -> str | None:
+    pairs = [cookie.partition("=") for cookie in cookies]
+    return next((value.strip() for name, _, value in pairs if name.strip() == COOKIE), None)
+
+
 ONCE = (b"host", b"origin", b"authorization", b"sec-fetch-site")
 
 
-def shown_by(method: str, path: str, headers: list[tuple[bytes, bytes]], peer: Peer) -> Shown:
+def shown_by(method: str, path: str, headers: list[tuple[bytes, bytes]], peer: Peer, known: str | None = None) -> Shown:
     """What a request shows, from its raw headers."""
     found: dict[bytes, str] = {}
     repeated = forwarded = False
@@ -188,7 +193,8 @@ def shown_by(method: str, path: str, headers: list[tuple[bytes, bytes]], peer: P
         origin=found.get(b"origin"),
         site=found.get(b"sec-fetch-site"),
         authorization=found.get(b"authorization"),
-        session=next((c.partition("=")[2].strip() for c in cookies if c.partition("=")[0].strip() == COOKIE), None),
+        session=_session(cookies) if cookies else None,
+        known=known,
         forwarded=forwarded,
         repeated=repeated,
     )

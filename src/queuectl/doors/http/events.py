@@ -12,7 +12,6 @@ import asyncio
 import json
 
 from ... import bell, codec, report
-from ...files import private_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,9 +137,9 @@ class Tail:
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
-        folder = private_folder(self._service.place.run)
-        with bell.Listener(folder, bell.WORK) as work, bell.Listener(folder, bell.DONE) as done:
-            ears = (work, done)
+        work, done = await self._service.read(lambda queue: (queue.listener(bell.WORK), queue.listener(bell.DONE)))
+        ears = (work, done)
+        with work, done:
             for ear in ears:
                 loop.add_reader(ear.fd, self._rung.set)
             try:

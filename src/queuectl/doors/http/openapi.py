@@ -103,8 +103,16 @@ def _good(operation: Operation) -> dict[str, Any]:
         array = ops.obj(("added", "ids"), added={"type": "integer"}, ids=ops.MANY_LINES)
         each = ops.obj(("added", "results"), added={"type": "integer"}, results={"type": "array"})
         good = {"description": "added", "content": {"application/json": {"schema": {"anyOf": [ops.JOB, array]}}}}
+        good["links"] = _links()
         return {"201": good, "200": {"description": "each told", "content": {"application/json": {"schema": each}}}}
     return {str(operation.status): good}
+
+
+def _links() -> dict[str, Any]:
+    """What can be done with the job that was just added."""
+    whose = {"id": "$response.body#/id"}
+    followed = [o for o in ops.OPERATIONS if o.path.startswith("/jobs/{id}") and o.kind != "stream"]
+    return {operation.name: {"operationId": operation.name, "parameters": whose} for operation in followed}
 
 
 def _body(operation: Operation) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ... import tokens
 from ...clock import is_alive
 from ...errors import QueueError
-from ...locate import Place
+from ...locate import from_argument
 from ...queue import Queue
 from . import peers, sockets
 from .answers import Desk
@@ -35,6 +35,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from ...locate import Place
 
 HEAD_MAX = 65_536  # bytes of a request's line and headers
 HEAD_S = 15.0  # a request's head must have come by then
@@ -126,7 +128,7 @@ def main(arguments: list[str]) -> int:
     database, text, *keeper = arguments
     os.environ.pop("QUEUECTL_RUN", None)
     try:
-        return serve(Place(database), json.loads(text), (int(keeper[0]), int(keeper[1])) if keeper else (0, 0))
+        return serve(from_argument(database, os.environ), json.loads(text), (int(keeper[0]), int(keeper[1])) if keeper else (0, 0))
     except QueueError as fault:
         print(f"queuectl: {fault}", file=sys.stderr, flush=True)
         return fault.exit_code
