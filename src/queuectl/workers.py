@@ -66,3 +66,14 @@ def wait_until_gone(queue: Queue, workers: list[WorkerRow], timeout_s: float | N
             if not left or (deadline is not None and monotonic() > deadline):
                 return left
             ears.wait(0.05 if deadline is not None else WAIT_POLL_S)
+
+
+def wait_for_heirs(queue: Queue, gone: list[WorkerRow], timeout_s: float) -> int:
+    """Wait until as many workers have begun after these, each on the machine of one of them; returns how many have."""
+    newest, hosts, deadline = max(row.id for row in gone), {row.host for row in gone}, monotonic() + timeout_s
+    with queue.listener(bell.DONE) as ears:
+        while True:
+            found = sum(row.id > newest and row.host in hosts for row in living(queue.store))
+            if found >= len(gone) or monotonic() > deadline:
+                return found
+            ears.wait(0.02)

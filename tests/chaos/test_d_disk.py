@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -242,3 +243,128 @@ def test_a_log_cut_short_loses_its_end_and_nothing_else(trial: Callable[..., Tri
     done = one.command("status")
     one.ended = True
     figure("C write-ahead log cut short", "opens with what is whole", f"exit {done.returncode}", done.returncode == 0)
+
+
+# ---------------------------------------------------------------- locked, read-only, half made
+
+
+def test_a_locked_store_is_waited_for_and_then_told(trial: Callable[..., Trial]) -> None:
+    one = trial()
+    one.add([job("sleep 1; ", "exit 4", 4)])
+    keeper = one.keeper(2)
+    eventually(lambda: one.lines())
+    db = apsw.Connection(str(one.database))
+    db.execute("begin immediate")
+    asked = time.monotonic()
+    adder = subprocess.Popen([sys.executable, "-m", "queuectl", "enqueue", "--command", "true"], env=one.environ)
+    time.sleep(2)
+    waited = adder.poll() is None
+    db.execute("rollback")
+    waited = waited and adder.wait(20) == 0
+    db.execute("begin immediate")
+    refused = one.command("enqueue", "--command", "true")
+    time.sleep(size(0, 20))  # longer than a worker waits before it ends and begins anew
+    db.execute("rollback")
+    db.close()
+    one.add([job(end="exit 5", status=5)])
+    one.queue.ring_work()
+    one.drained()
+    verdict = one.check()
+    words = refused.stderr.strip().removeprefix("queuectl: ")
+    reached = f"2 s: waited, added; 10 s and more: exit {refused.returncode}, {words!r}; then {verdict}"
+    holds = waited and refused.returncode == 75 and "try again" in words and verdict.holds and alive(keeper)
+    figure("C store locked by another program", "waits, then says so; nothing lost", reached, holds and time.monotonic() > asked)
+
+
+@needs_root
+def test_a_read_only_store_is_refused_with_words(trial: Callable[..., Trial]) -> None:
+    """Root may write whatever its mode: a folder mounted read-only is what it meets."""
+    one = trial()
+    one.add([job()])
+    one.queue.close()
+    one.ended = True
+    run("mount", "--bind", str(one.folder), str(one.folder))
+    try:
+        run("mount", "-o", "remount,bind,ro", str(one.folder))
+        tried = [one.command(*words) for words in (("enqueue", "--command", "true"), ("worker", "start"), ("cancel", "1"))]
+    finally:
+        run("umount", "-l", str(one.folder))
+    codes = [done.returncode for done in tried]
+    said = [done.stderr.strip() for done in tried]
+    plain = not any("Traceback" in text for text in said) and all(text.startswith("queuectl: ") for text in said)
+    words = said[0].removeprefix("queuectl: ").replace(str(one.database), "FILE")[:90]
+    figure("C store on a read-only disk", "refused with words", f"exit {codes}, {words!r}", codes == [7, 7, 7] and plain)
+
+
+CALLS = ("openat", "pwrite64", "write", "fdatasync", "fsync", "unlink", "link", "ftruncate", "fcntl", "mkdir", "rename")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: NO half-made store was tried")
+@pytest.mark.parametrize("what", ["made", "brought up to date"])
+def test_killed_at_any_call_while_a_store_is_made(tmp_path: Path, what: str) -> None:
+    """Whoever comes next finds no store, one of the old version, or a whole one."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL")}
+    bad, points = [], 0
+    draw = random.Random(12)
+    for call in CALLS:
+        calls = count_calls(tmp_path / f"count-{call}", call, what, environ)
+        chosen = range(1, calls + 1) if size(0, 1) else draw.sample(range(1, calls + 1), min(2, calls))
+        for n in chosen:
+            folder = tmp_path / f"{call}-{n}"
+            at = half_made(folder, what)
+            environ["QUEUECTL_URL"] = f"sqlite://{at}"
+            before = enqueue(environ, folder, "-e", f"inject={call}:signal=KILL:when={n}", "-e", f"trace={call}")
+            after = enqueue(environ, folder)
+            points += 1
+            bad += [f"{call} {n}: {found}" for found in [fault_of(at, before.returncode == 0, after)] if found]
+            shutil.rmtree(folder)
+    reached = f"{points} points: {bad[:3] or 'all whole'}"
+    figure(f"C killed while a store is {what}", "the next command finds it whole or makes it", reached, not bad)
+
+
+def half_made(folder: Path, what: str) -> Path:
+    folder.mkdir(mode=0o700)
+    at = folder / "queuectl.db"
+    if what != "made":
+        first_version(at)
+    return at
+
+
+def first_version(at: Path) -> None:
+    """A store as the first version made it."""
+    from queuectl.store import sqlite
+
+    at.touch(mode=0o600)
+    folder = Path(sqlite.__file__).with_name("schema")
+    db = apsw.Connection(str(at))
+    db.execute("pragma auto_vacuum = incremental; pragma journal_mode = wal")
+    db.execute((folder / "0001.sql").read_text())
+    db.execute("insert into meta (key, value) values ('store_id', 'abcdef0123456789')")
+    db.execute(f"pragma application_id = {sqlite.APPLICATION_ID}; pragma user_version = 1")
+    db.close()
+
+
+def enqueue(environ: dict[str, str], folder: Path, *strace: str) -> subprocess.CompletedProcess[str]:
+    traced = ["strace", "-qq", "-f", "-o", str(folder / "trace"), *strace] if strace else []
+    program = [*traced, sys.executable, "-m", "queuectl", "enqueue", "--command", "true"]
+    return subprocess.run(program, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+def count_calls(folder: Path, call: str, what: str, environ: dict[str, str]) -> int:
+    """How many such calls there are that the store's making may be cut in: those that name it are the last ones."""
+    at = half_made(folder, what)
+    environ["QUEUECTL_URL"] = f"sqlite://{at}"
+    assert enqueue(environ, folder, "-e", f"trace={call}").returncode == 0
+    return len((folder / "trace").read_text(errors="replace").splitlines())
+
+
+def fault_of(at: Path, told: bool, after: subprocess.CompletedProcess[str]) -> str:
+    """What is wrong with what was left; empty when nothing is."""
+    if after.returncode != 0 or "Traceback" in after.stderr:
+        return f"exit {after.returncode}: {after.stderr[-200:]}"
+    db = apsw.Connection(str(at))
+    whole = db.pragma("integrity_check") == "ok"
+    [(jobs,)] = db.execute("select count(*) from jobs")
+    db.close()
+    left = [name for name in os.listdir(at.parent) if name.endswith(".new")]
+    return "" if whole and jobs >= 1 + told else f"whole: {whole}, {jobs} jobs, left: {left}"

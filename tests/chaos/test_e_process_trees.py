@@ -117,3 +117,44 @@ def test_every_end_has_its_exact_status(trial: Callable[..., Trial]) -> None:
     missing = one.queue.get(len(texts) + 1).exit_code
     reached = f"{len(texts) + 1} ends, wrong: {wrong or 'none'}; missing folder: {missing}"
     figure("B exit 0–255, every signal, missing program and folder", "exact", reached, not wrong and missing == 125)
+
+
+BOMB = "n=0; while [ $n -lt 3000 ]; do n=$((n+1)); (setsid sleep {mark} &) ; (sleep {mark} &) ; done; sleep {mark}"
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="not root, or no setpriv: NO job tried to fork without end"
+)
+def test_a_job_that_forks_without_end_is_bounded_and_ended(trial: Callable[..., Trial]) -> None:
+    """The system does not limit root's processes: the job becomes a user whom it does."""
+    one, most, user = trial(), 40, 65533
+    mark = f"{5_500_000 + os.getpid()}"
+    text = f"exec setpriv --reuid={user} --clear-groups /bin/sh -c '{BOMB.format(mark=mark)}'"
+    job = one.queue.add(text, env={"PATH": os.environ["PATH"]}, processes=most, max_retries=0)
+    beside = one.queue.add("echo fine", env={"PATH": os.environ["PATH"]})
+    keeper = one.keeper(2)
+    eventually(lambda: len(survivors(mark)) >= most - 5, 30, "many processes")
+    time.sleep(1)
+    largest = len(survivors(mark))
+    assert one.queue.wait(beside.id, timeout=20)[0].state == "completed"
+    assert one.command("cancel", job.id).returncode == 0
+    one.drained(30)
+    left = len(survivors(mark))
+    reached = f"{largest} processes, limit {most}; {left} left after cancel; keeper lives: {alive(keeper)}"
+    holds = largest <= most and not left and alive(keeper)
+    figure("B a job that forks without end, --processes", "bounded, 0 survivors", reached, holds)
+
+
+def test_a_job_that_wants_too_much_memory_or_time_ends_alone(trial: Callable[..., Trial]) -> None:
+    one = trial()
+    greedy = f"{sys.executable} -c 'x = bytearray(800_000_000); print(len(x))'"
+    memory = one.queue.add(greedy, memory=200_000_000, max_retries=0)
+    busy = one.queue.add("while :; do :; done", cpu_time=1, max_retries=0)
+    fine = one.queue.add("echo fine", max_retries=0)
+    keeper = one.keeper(3)
+    worker = one.worker_of(keeper)
+    done = one.queue.wait(memory.id, busy.id, fine.id, timeout=30)
+    ends = [(job.state, job.exit_code) for job in done]
+    # The soft limit of processor time is a XCPU, the hard one a KILL; both are the same here.
+    holds = ends[0] == ("dead", 1) and ends[1][1] in (-24, -9) and ends[2] == ("completed", 0) and alive(worker)
+    figure("B limits of memory and processor time", "the job ends, nothing else", f"{ends}; worker lives: {alive(worker)}", holds)

@@ -29,6 +29,8 @@ def run(arguments: Arguments) -> int:
     with the_queue() as queue:
         place = queue.place
         files.private_folder(place.run)
+        if not os.access(place.run, os.W_OK):
+            raise StorageError(f"cannot write to {place.run}", why="it is read-only for you", hint="check its owner, mode and disk")
         queue.settings.read()  # a broken file is told here, to whom it concerns
     tags = [TAG + tag for text in arguments.tag or () for tag in codec.tags(text)]
     flags = ",".join(["until-idle"] * bool(arguments.until_idle) + tags)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import codec, workers
-from ..errors import InvalidInput, WaitTimeout
+from ..errors import InvalidInput, StorageError, WaitTimeout
 from .command import Arguments, Command, Option
 from .open import the_queue
 from .text import note
@@ -21,6 +21,7 @@ def restart(arguments: Arguments) -> int:
 
 def _ask(what: str, arguments: Arguments) -> int:
     timeout = None if arguments.timeout is None else codec.seconds(arguments.timeout, "timeout")
+    again = 0
     with the_queue(upgrade=False) as queue:
         running = workers.living(queue.store)
         if not running:
@@ -28,12 +29,18 @@ def _ask(what: str, arguments: Arguments) -> int:
             return 0
         workers.ask(queue, running, what)
         left = workers.wait_until_gone(queue, running, timeout)
+        if what == "restart" and not left:
+            again = workers.wait_for_heirs(queue, running, START_S)
     if left:
         raise WaitTimeout(f"{len(left)} workers have not ended yet", hint="they end when their jobs do; --now ends those")
+    if what == "restart" and again < len(running):
+        why = f"{len(running)} ended and {again} began"
+        raise StorageError("not every worker has begun anew", why=why, hint="'queuectl worker list', 'queuectl worker start'")
     note(f"{len(running)} worker{'' if len(running) == 1 else 's'} {'restarted' if what == 'restart' else 'stopped'}")
     return 0
 
 
+START_S = 15.0  # a keeper starts the next worker at once
 TIMEOUT = Option(("--timeout",), "wait at most this long for it, then exit status 124", "TIME")
 COMMANDS = {
     "worker stop": Command(

@@ -10,6 +10,7 @@ this hardly ever happens. The ended process stays a zombie meanwhile, and the ke
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sys
@@ -20,6 +21,7 @@ from ..record import Record
 ROTATE_BYTES = 2_000_000
 RESERVE_BYTES = 128_000
 TRY_AGAIN_S, SAY_AGAIN_S = 0.2, 30.0
+IN_VAIN = (errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOTDIR)
 
 
 class End(Record):
@@ -41,10 +43,11 @@ class EndsBook:
         self.size = 0
         self._fd = -1
         self._said = -SAY_AGAIN_S
+        self._in_vain = False  # nothing can ever be written there; nor could a worker, so that no job was started
         try:
             self._open()
-        except OSError:
-            pass  # said when there is something to write
+        except OSError as fault:
+            self._in_vain = fault.errno in IN_VAIN  # else said when there is something to write
 
     def _open(self) -> None:
         from .room import reserve
@@ -57,7 +60,7 @@ class EndsBook:
     def note(self, pid: int, start: int, end: End) -> None:
         """Returns when it is written."""
         line = f"{pid} {start} {' '.join([str(value) for value in end.values()])}\n".encode()
-        while not self._written(line):
+        while not self._in_vain and not self._written(line):
             sleep(TRY_AGAIN_S)
         if self.size > ROTATE_BYTES:
             self._rotate()

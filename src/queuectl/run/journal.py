@@ -76,6 +76,7 @@ class Journal:
     def __init__(self, path: str, keeper: tuple[int, int] = (0, 0)) -> None:
         self.path = path
         self._fd = _open(path)
+        os.ftruncate(self._fd, 0)  # a worker with this number wrote here before a backup was restored: that is not ours
         self._size = 0
         self._unwritten: list[str] = []
         self._live: dict[tuple[int, int], Trace] = {}
