@@ -121,13 +121,16 @@ class Place:
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
-        while found := marked(*marks):
+        quiet = 0
+        while quiet < 3:  # a worker that is just taking its keeper's place has no environment to be seen
+            found = marked(*marks)
+            quiet = 0 if found else quiet + 1
             for pid in found:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-            time.sleep(0.005)
+            time.sleep(0.01)
         for process in self.processes:
             process.wait(PATIENCE_S)
             for stream in (process.stdin, process.stdout, process.stderr):
