@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import clock, codec
+from ..model import COMMAND
 from ..workers import living
 from .command import JSON, Arguments, Command
 from .list import print_array
@@ -12,6 +13,9 @@ from .text import ago, out, table
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..model import WorkerRow
+
+
+JOBS_SHOWN = 20
 
 
 def run(arguments: Arguments) -> int:
@@ -24,9 +28,15 @@ def run(arguments: Arguments) -> int:
         out("no worker is running\n")
         return 0
     now = clock.now_us()
-    rows = [(r.id, r.host, r.pid, f"{len(j)}/{r.slots}", r.queues or "all", _since(r, now), " ".join(j)) for r, j in found]
+    rows = [(r.id, r.host, r.pid, f"{len(j)}/{r.slots}", r.queues or "all", _since(r, now), _jobs(r, j)) for r, j in found]
     table(("WORKER", "HOST", "PID", "BUSY", "QUEUES", "SINCE", "JOBS"), rows)
     return 0
+
+
+def _jobs(row: WorkerRow, jobs: list[str]) -> str:
+    """The first of them: a caller may have a thousand."""
+    shown = " ".join(jobs[:JOBS_SHOWN]) + " …" * (len(jobs) > JOBS_SHOWN)
+    return shown if COMMAND in row.offers.split() else f"calls {shown}".rstrip()
 
 
 def _since(row: WorkerRow, now_us: int) -> str:

@@ -8,7 +8,7 @@ from time import monotonic
 
 from .. import codec, files, workers
 from ..errors import InvalidInput, StorageError
-from ..model import TAG
+from ..model import COMMAND, TAG
 from ..run import start
 from .command import Arguments, Command, Option
 from .open import the_queue
@@ -68,7 +68,7 @@ def _background(place: Place, command: list[str], count: int) -> int:
         with queue.listener("done") as ears:
             while True:
                 started = [row for row in workers.living(queue.store) if row.id not in before]
-                if sum(row.slots for row in started) >= count:
+                if sum(row.slots for row in started if COMMAND in row.offers.split()) >= count:
                     break
                 if os.waitpid(pid, os.WNOHANG)[0] or monotonic() > deadline:
                     raise StorageError("the worker did not start", why=f"its own words are in {log}", hint="read them")
