@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..lifecycle import Event
+    from ..model import Call
     from .calling import Caller
 
 CANCEL, NOW = "cancel", "now"
+PARSED_MAX, PARSED_LENGTH_MAX = 500, 5_000
 
 
 class Flight:
@@ -48,6 +50,7 @@ class Flights:
     def __init__(self, caller: Caller, landed: Callable[[Flight], None]) -> None:
         self.under_way: dict[tuple[int, int], Flight] = {}
         self.events: list[tuple[Job, Event]] = []
+        self._parsed: dict[str, Call] = {}  # piles of calls are often alike
         self.rests: dict[str, int] = {}  # targets that asked to be left alone, until when
         self._busy_times: dict[str, int] = {}  # how often in a row each of them did
         self._queue = caller.queue
@@ -80,7 +83,7 @@ class Flights:
 
         log = AnswerLog(self._queue.place.logs, job, flight.trace.started_us, begun)
         try:
-            ending = await self._client.call(call_from(job.work), self._message_id(job), self._terms_of(job), log)
+            ending = await self._client.call(self._call_of(job), self._message_id(job), self._terms_of(job), log)
         except asyncio.CancelledError:
             ending = call.Ending("cancelled")
         except CannotKeep as fault:
@@ -88,6 +91,15 @@ class Flights:
         finally:
             log.close()
             self._over(flight, ending, log)
+
+    def _call_of(self, job: Job) -> Call:
+        text = job.work or ""
+        found = self._parsed.get(text)
+        if found is None:
+            if len(self._parsed) >= PARSED_MAX or len(text) > PARSED_LENGTH_MAX:
+                self._parsed.clear()
+            found = self._parsed[text] = call_from(text)
+        return found
 
     def _message_id(self, job: Job) -> str:
         """The same on each attempt of a job, and of no other job."""
