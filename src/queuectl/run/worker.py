@@ -167,6 +167,7 @@ class Worker:
         self._ears.close()
         self._wanted.close()
         self._slots.close()
+        self._leased.close()
         if self._parent >= 0:
             os.close(self._parent)
         self.queue.store.checkpoint()

@@ -51,6 +51,7 @@ class Store:
 
     shared = False  # between machines: what is of one machine alone is looked at with care
     busy_s_max = 20.0  # a worker whose store is busy for longer ends: it may be that worker's own doing
+    impatient = 0  # a thread that would rather be refused than wait for a server to come back
     lease_until_s = float("inf")  # until when, since boot, nobody takes this worker for dead
 
     # ------------------------------------------------------------ the engine's part
@@ -92,6 +93,9 @@ class Store:
         """Let nobody take this worker for dead, when it is time to; inside a transaction. Returns until when since boot, in
         seconds, that holds once the transaction is committed."""
         return None
+
+    def break_link(self) -> None:
+        """Let whoever waits for an answer wait no longer."""
 
     def make_room(self, path: str, job: Job) -> None:
         """Before a run writes to its log here: what earlier runs of the job wrote elsewhere has its place in it."""

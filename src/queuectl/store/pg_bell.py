@@ -127,15 +127,7 @@ class SharedListener(bell.Listener):
         self._closed = True
         db = self._db
         if db is not None:
-            # The thread waits inside of it; ending the socket below it ends the wait.
-            try:
-                import socket
-
-                end = socket.socket(fileno=os.dup(db.fileno()))
-                end.shutdown(socket.SHUT_RDWR)
-                end.close()
-            except (OSError, psycopg.Error):
-                pass
+            pg_link.shut(db)  # the thread waits inside of it
         if self._thread is not None:
             self._thread.join(1.0)
         if db is not None:

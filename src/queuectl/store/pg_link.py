@@ -130,6 +130,19 @@ class _PlainNumberBinary(numeric.NumericBinaryLoader):
         return int(found) if found == found.to_integral_value() else float(found)
 
 
+def shut(db: Connection) -> None:
+    """End a connection under whoever waits for it in another thread: that gets an error at once."""
+    import os
+    import socket
+
+    try:
+        end = socket.socket(fileno=os.dup(db.fileno()))
+        end.shutdown(socket.SHUT_RDWR)
+        end.close()
+    except (OSError, psycopg.Error):
+        pass  # it has ended
+
+
 def settings_sql(to: Address) -> str:
     """What a transaction through a pooler begins with, where a session would have it."""
     kept = {name: SESSION[name] for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")}

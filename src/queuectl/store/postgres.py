@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import re
+from threading import get_ident
 from time import monotonic, sleep
 
 from .. import clock
 from ..errors import NotFound, Replaced, StorageError, TryAgainLater
 from ..model import READY, WorkerRow
-from . import migrate, pg_link, pg_sql, sql
+from . import migrate, pg_batch, pg_link, pg_sql, sql
 from .base import Store
 from .pg_bell import Ringer, SharedListener
 from .pg_claim import Marks, Patience, SharedClaim
@@ -66,6 +67,7 @@ class PostgresStore(Store):
         self._pipeline: Any = None
         self._xid = ""
         self._texts: dict[str, tuple[str, bool]] = {}
+        self._wholes: dict[str, tuple[str, tuple[str, ...]] | None] = {}
         self._begin = b"begin isolation level read committed;"
         if self.to.pooled:
             self._begin += pg_link.settings_sql(self.to).encode()
@@ -219,10 +221,18 @@ class PostgresStore(Store):
             if len(rows) >= COPY_ROWS and (copied := COPIED.fullmatch(text)):
                 self._copy(f"copy {copied[1]} ({copied[2]}) from stdin", rows)
                 return
+            if len(rows) > 1 and (whole := self._whole(statement)):
+                self._send(whole[0], (pg_batch.as_json(whole[1], rows),))
+                return
             try:
                 self._db.cursor().executemany(text, rows)
             except psycopg.Error as fault:
                 raise self._told(fault) from None
+
+    def _whole(self, statement: str) -> tuple[str, tuple[str, ...]] | None:
+        if statement not in self._wholes:
+            self._wholes[statement] = pg_batch.for_many(statement)
+        return self._wholes[statement]
 
     def _copy(self, text: str, rows: list[tuple[Any, ...]]) -> None:
         with self._outside_pipeline(), self._db.cursor().copy(text) as copy:
@@ -312,6 +322,8 @@ class PostgresStore(Store):
         """A connection that stands, a new one if need be. Raises Replaced when another server answers than before."""
         if not self._is_gone():
             return
+        if self.impatient == get_ident():
+            raise TryAgainLater(f"the store at {self.to.shown} cannot be reached", why="the link to it is gone")
         self._db.close()
         self._db = pg_link.connect(self.to)
         self.leases.connected()
@@ -325,6 +337,9 @@ class PostgresStore(Store):
             why = f"its history has branched ({before} → {timeline}): a standby was promoted, or a backup restored"
             hint = "what was committed last may be missing there; 'queuectl store check' looks for it"
             raise Replaced(f"the server of {self.to.shown} was replaced", why=why, hint=hint)
+
+    def break_link(self) -> None:
+        pg_link.shut(self._db)
 
     def _was_committed(self, xid: str) -> bool:
         """What became of a commit whose answer never came. Raises TryAgainLater when nobody can be asked in time."""

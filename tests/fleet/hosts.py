@@ -1,0 +1,135 @@
+"""Machines made of namespaces: each has a name, a home and, where a test cuts its link, a network of its own.
+
+Two processes with different host names share no run folder, so that to each other they are other machines: nothing tells
+them of each other but the store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = [sys.executable, "-m", "queuectl"]
+PATIENCE_S = 90.0
+
+
+def need_namespaces() -> None:
+    if os.geteuid() or not shutil.which("unshare") or not shutil.which("ip"):
+        pytest.skip("NOT TESTED: needs root, unshare and ip to make machines of namespaces")
+
+
+class Host:
+    """One machine."""
+
+    def __init__(self, name: str, url: str, home: Path, net: Link | None = None, env: dict[str, str] | None = None) -> None:
+        self.name = name
+        self.net = net
+        self.env = {**os.environ, "QUEUECTL_URL": url, "HOME": str(home), "XDG_STATE_HOME": str(home / name), **(env or {})}
+        home.joinpath(name).mkdir(parents=True, exist_ok=True)
+        self.log = home / f"{name}.log"
+        self.started: list[subprocess.Popen[bytes]] = []
+        self._names: set[str] = set()  # the namespaces in which its name is what it is
+
+    @staticmethod
+    def _name_of(pid: int) -> str:
+        try:
+            return os.readlink(f"/proc/{pid}/ns/uts")
+        except OSError:
+            return ""
+
+    def _command(self, words: tuple[str, ...]) -> list[str]:
+        inside = ["ip", "netns", "exec", self.net.name] if self.net else []
+        return [*inside, "unshare", "--uts", "sh", "-c", f'hostname {self.name}; exec "$@"', "sh", *PROGRAM, *words]
+
+    def __call__(self, *words: str, rc: int | None = 0, timeout_s: float = PATIENCE_S) -> str:
+        done = subprocess.run(self._command(words), env=self.env, capture_output=True, text=True, timeout=timeout_s)
+        assert rc is None or done.returncode == rc, (done, self.said())
+        return done.stdout + (done.stderr if rc else "")
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self(*words, "--json"))
+
+    def worker(self, *words: str) -> subprocess.Popen[bytes]:
+        """A keeper and its worker; returns when it runs."""
+        before = self.said().count(" runs, ")
+        with open(self.log, "ab") as log:
+            keeper = subprocess.Popen(
+                self._command(("worker", "start", *words)),
+                env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self.started.append(keeper)
+        until(lambda: self._name_of(keeper.pid) != self._name_of(os.getpid()))
+        self._names.add(self._name_of(keeper.pid))
+        until(lambda: self.said().count(" runs, ") > before or keeper.poll() is not None)
+        return keeper
+
+    def said(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def processes(self) -> list[int]:
+        """Everything that runs on this machine, jobs too."""
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and self._name_of(int(name)) in self._names]
+
+    def signal_all(self, number: int) -> None:
+        """To the machine as a whole: its keepers, workers and jobs at once (a power cut, a freeze, a thaw)."""
+        for pid in self.processes():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
+    def end(self) -> None:
+        while self.processes():
+            self.signal_all(signal.SIGKILL)
+            time.sleep(0.02)
+        for process in self.started:
+            process.wait(10)
+
+
+class Link:
+    """A network namespace with one link to the server's machine, which can be cut."""
+
+    def __init__(self, number: int) -> None:
+        self.name = f"qt{os.getpid() % 10000}n{number}"
+        self.ours, self.theirs = f"10.77.{number}.1", f"10.77.{number}.2"
+        self._device = f"qv{os.getpid() % 10000}n{number}"
+        peer = self._device + "p"
+        for command in (
+            f"ip netns add {self.name}",
+            f"ip link add {self._device} type veth peer name {peer}",
+            f"ip link set {peer} netns {self.name}",
+            f"ip addr add {self.ours}/24 dev {self._device}",
+            f"ip link set {self._device} up",
+            f"ip netns exec {self.name} ip addr add {self.theirs}/24 dev {peer}",
+            f"ip netns exec {self.name} ip link set {peer} up",
+            f"ip netns exec {self.name} ip link set lo up",
+        ):
+            subprocess.run(command.split(), check=True, capture_output=True)
+
+    def cut(self) -> None:
+        subprocess.run(["ip", "link", "set", self._device, "down"], check=True)
+
+    def mend(self) -> None:
+        subprocess.run(["ip", "link", "set", self._device, "up"], check=True)
+
+    def remove(self) -> None:
+        subprocess.run(["ip", "link", "del", self._device], capture_output=True)
+        subprocess.run(["ip", "netns", "del", self.name], capture_output=True)
+
+
+def until(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    end = time.monotonic() + patience_s
+    while not (found := true()):
+        assert time.monotonic() < end, "this never came true"
+        time.sleep(0.1)
+    return found
