@@ -107,7 +107,7 @@ class Site:
 
     def close(self) -> None:
         if self.process is not None:
-            subprocess.run([*PROGRAM, "cancel", "all"], env=self.env, cwd=self.folder, capture_output=True, timeout=PATIENCE_S)
+            subprocess.run([*PROGRAM, "cancel", "all", "--state", "processing"], env=self.env, cwd=self.folder, capture_output=True, timeout=PATIENCE_S)
         self.stop()
 
 

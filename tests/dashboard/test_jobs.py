@@ -133,5 +133,5 @@ def test_new_jobs_do_not_push_away_what_somebody_works_on(many: Site, eyes: Eyes
 
 def test_nothing_found_says_so_and_leads_back(many: Site, eyes: Eyes) -> None:
     page = eyes.open(many, "/#/jobs?q=no+such+thing")
-    page.get_by_role("button", name="Show all jobs").click()
+    page.get_by_role("link", name="Show all jobs").click()
     expect_rows(page, 50)

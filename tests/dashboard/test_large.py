@@ -47,7 +47,7 @@ def took_s(work: Any) -> float:
 @pytest.mark.timeout(1800)
 def test_a_million_jobs_and_twenty_a_second_do_not_slow_the_page(large: Site, eyes: Eyes) -> None:
     page = eyes.open(large)
-    comes(page, f"document.querySelector('.tiles b').title.replaceAll(',', '') >= {WAITING}")
+    comes(page, f"document.querySelector('.tiles b')?.title.replaceAll(',', '') >= {WAITING}")
     page.evaluate(WATCH)
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
@@ -63,9 +63,8 @@ def test_a_million_jobs_and_twenty_a_second_do_not_slow_the_page(large: Site, ey
     slowest = {name: max(one[name] for one in looks) for name in looks[0]}
     grown = heap(page) - memory
     longest = page.evaluate("window.longest")
-    print(
-        f"{WAITING} jobs: {slowest}, longest task {longest:.0f} ms, {len(requests) / BUSY_S:.1f} requests/s, heap +{grown / 1e6:.1f} MB"
-    )
+    rest = f"longest task {longest:.0f} ms, {len(requests)} requests, heap +{grown / 1e6:.1f} MB"
+    print(f"{WAITING} jobs: {slowest}; {rest}")
     assert all(took < 3 for took in slowest.values()), slowest
     assert longest < 400
     assert grown < 15e6

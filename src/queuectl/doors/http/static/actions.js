@@ -64,7 +64,8 @@ export async function actOnMany(which, name) {
     const text = would.matched === would.changed ? null : `Of ${many(would.matched, 'job')} chosen, ${would.changed} allow it.`;
     const extra = name === 'delete' ? 'Logs and history go with them. This cannot be undone.' : null;
     const title = `${action.label} ${many(would.changed, 'job')}?`;
-    if (!(await ask({ title, text: [text, extra].filter(Boolean).join(' '), go: `${action.label} ${would.changed}`, tone: action.tone }))) return false;
+    const body = [text, extra].filter(Boolean).join(' ');
+    if (!(await ask({ title, text: body, go: `${action.label} ${would.changed}`, tone: action.tone }))) return false;
     const done = await post('jobs/actions', wish);
     tell(`${many(done.changed, 'job')} ${action.done}`);
     return true;

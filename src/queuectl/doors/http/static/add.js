@@ -15,7 +15,8 @@ const number = (text) => (/^-?\d+$/.test(text) ? Number(text) : text);
 // One row per field: name, label, hint, attributes, which kinds, how its text becomes JSON.
 const FIELDS = [
   ['command', 'Command', 'Text for the shell.', { rows: 3, required: true, spellcheck: 'false' }, ['command']],
-  ['argv', 'Program and arguments', 'One a line; no shell reads them.', { rows: 4, required: true, spellcheck: 'false' }, ['argv'], (text) => text.replace(/\n$/, '').split('\n')],
+  ['argv', 'Program and arguments', 'One a line; no shell reads them.', { rows: 4, required: true, spellcheck: 'false' }, ['argv'],
+    (text) => text.replace(/\n$/, '').split('\n')],
   ['url', 'URL', null, { type: 'url', required: true, placeholder: 'https://' }, ['url']],
   ['method', 'Method', null, { options: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD'] }, ['url']],
   ['headers', 'Headers', 'One a line: Name: value', { rows: 2, spellcheck: 'false' }, ['url'], (text) => headersOf(text)],

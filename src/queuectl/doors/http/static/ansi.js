@@ -1,17 +1,15 @@
 // Terminal output as text with styles: colours are kept, everything else that a terminal would obey is dropped.
 
+import { visible } from './words.js';
+
 const SEQUENCE = /\u001b(?:\[([0-9;:<=>?]*)[ -/]*([@-~])|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[PX^_][^\u001b]*\u001b\\|[ -/]*[0-~])/g;
 const UNFINISHED = /\u001b(?:\[[0-9;:<=>?]*[ -/]*|[\]PX^_][^\u0007\u001b]{0,4000}\u001b?|[ -/]*)?$/;
-// Shown instead of obeyed: control characters, and those that turn the direction of text.
-const UNSEEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
 const PLAIN = { fg: null, bg: null, bold: false, dim: false, italic: false, underline: false, strike: false, inverse: false };
 const SWITCHES = {
   1: { bold: true }, 2: { dim: true }, 3: { italic: true }, 4: { underline: true }, 7: { inverse: true }, 9: { strike: true },
   22: { bold: false, dim: false }, 23: { italic: false }, 24: { underline: false }, 27: { inverse: false }, 29: { strike: false },
   39: { fg: null }, 49: { bg: null },
 };
-
-const named = (text) => text.replace(UNSEEN, (sign) => (sign < ' ' ? String.fromCharCode(0x2400 + sign.charCodeAt(0)) : `⟨${sign.charCodeAt(0).toString(16).toUpperCase()}⟩`));
 
 /** A line as a terminal leaves it: what a carriage return goes back over is written over; backspaces take away. */
 function settled(text) {
@@ -49,7 +47,7 @@ export class Ansi {
   }
 
   put(found, text) {
-    const shown = named(settled(text));
+    const shown = visible(settled(text));
     if (shown) found.push({ text: shown, style: this.style === PLAIN ? null : this.style });
   }
 

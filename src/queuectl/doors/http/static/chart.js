@@ -4,7 +4,7 @@ import { fill, h, mark, say, svg } from './dom.js';
 import { day, hour } from './words.js';
 
 const HEIGHT = 168;
-const BELOW = 0.2; // of the height, for what goes down
+const BELOW = [0.12, 0.5]; // of the height, for what goes down: at least, at most
 const FOOT = 20;
 const SIDE = 40;
 const HOUR_MS = 3_600_000;
@@ -51,8 +51,10 @@ class Chart extends HTMLElement {
     const tall = Number(this.getAttribute('tall') ?? HEIGHT);
     this.inner = { width: width - SIDE, height: tall - FOOT, each: (width - SIDE) / Math.max(1, times.length) };
     const tops = (all) => Math.max(0, ...all.flatMap(({ values }) => values.map((value) => value ?? 0)));
-    this.zero = bars ? Math.round(this.inner.height * (1 - BELOW)) : this.inner.height;
-    this.top = roof(Math.max(tops(bars ? series.slice(0, 1) : series), bars ? tops(series.slice(1)) * (BELOW / (1 - BELOW)) : 0));
+    const [up, down] = bars ? [tops(series.slice(0, 1)), tops(series.slice(1))] : [tops(series), 0];
+    const share = bars ? Math.min(BELOW[1], Math.max(BELOW[0], down / (up + down || 1))) : 0;
+    this.zero = Math.round(this.inner.height * (1 - share));
+    this.top = roof(Math.max(up, share ? down * (1 / share - 1) : 0));
     mark(this.plot, 'height', tall);
     mark(this.plot, 'width', width);
     mark(this.plot, 'viewBox', `0 0 ${width} ${tall}`);
@@ -126,7 +128,7 @@ class Chart extends HTMLElement {
       return;
     }
     mark(this.cursor, 'x', i * this.inner.each);
-    const values = this.what.series.map(({ name, values: all }) => `${name} ${all[i] === null || all[i] === undefined ? '–' : this.what.format(all[i])}`);
+    const values = this.what.series.map(({ name, values: all }) => `${name} ${all[i] === null ? '–' : this.what.format(all[i])}`);
     say(this.said, `${day(at)}, ${hour(at)}: ${values.join(', ')}`);
   }
 }

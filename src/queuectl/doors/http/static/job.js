@@ -10,6 +10,7 @@ import { live } from './live.js';
 import { card, cells, complain, copy, copyButton, jobAddress, jobLine, nothing, stateMark, table, tell, time } from './parts.js';
 import { reasonOf, size, took, visible, when } from './words.js';
 
+const WHY_MS = 10_000; // why it waits, and since when it runs, changes without a change of the job
 const RUNS = ['Run', 'Ended with', 'Started', '>Took', '>Processor', '>Memory', '>Worker'];
 
 class JobView extends View {
@@ -20,6 +21,8 @@ class JobView extends View {
     this.on(live, 'jobs', ({ detail }) => detail.some((change) => change.id === this.id) && again());
     this.on(live, 'tick', again);
     this.load(() => this.refresh());
+    const ages = setInterval(() => this.job && !document.hidden && !this.job.finished_at && this.load(() => this.explain()), WHY_MS);
+    this.life.signal.addEventListener('abort', () => clearInterval(ages));
   }
 
   failed(problem) {
@@ -53,12 +56,15 @@ class JobView extends View {
     const path = (rest) => jobPath(this.id, rest);
     const job = await get(path(''));
     this.showJob(job);
-    const [attempts, history, explained, dependants] = await Promise.all(
-      ['/attempts', '/history', '/explain', '/dependants'].map((rest) => get(path(rest))));
-    this.showWhy(explained.reasons);
+    const [attempts, history, dependants] = await Promise.all(
+      [...['/attempts', '/history', '/dependants'].map((rest) => get(path(rest))), this.explain()]);
     this.showAttempts(attempts.attempts, job);
     this.showHistory(history.history);
     this.showDependants(dependants.dependants);
+  }
+
+  async explain() {
+    this.showWhy((await get(jobPath(this.id, '/explain'))).reasons);
   }
 
   showJob(job) {
@@ -82,7 +88,8 @@ class JobView extends View {
     this.buttons.dataset.said = said;
     const main = names.find((name) => ACTIONS[name].main);
     fill(this.buttons,
-      names.map((name) => h('button', { class: name === main ? 'primary' : null, onclick: () => this.act(name) }, icon(ACTIONS[name].shape ?? name), ACTIONS[name].label)),
+      names.map((name) => h('button', { class: name === main ? 'primary' : null, onclick: () => this.act(name) },
+        icon(ACTIONS[name].shape ?? name), ACTIONS[name].label)),
       editable && h('a.button', { href: `#/add?edit=${encodeURIComponent(job.id)}` }, icon('edit'), 'Edit'),
       h('button', { onclick: () => this.rerun() }, icon('running'), 'Run again'),
       h('a.button', { href: `#/add?from=${encodeURIComponent(job.id)}` }, icon('edit'), 'Edit and run again'),
@@ -106,7 +113,10 @@ class JobView extends View {
   }
 
   showWhy(reasons) {
-    follow(this.why, reasons.map((text, i) => ({ text, i })), ({ i }) => i, () => row(h('li'), function showing({ text }) { say(this, visible(text)); }));
+    follow(this.why, reasons.map((text, i) => ({ text, i })), ({ i }) => i, () => {
+      const line = h('li');
+      return row(line, ({ text }) => say(line, visible(text)));
+    });
   }
 
   showAttempts(attempts, job) {

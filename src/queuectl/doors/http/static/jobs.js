@@ -35,22 +35,22 @@ class Jobs extends View {
   }
 
   build() {
-    this.search = h('input', { type: 'search', placeholder: 'id, command or label', 'aria-label': 'Search id, command and label', enterkeyhint: 'search', maxlength: 200 });
+    this.search = h('input', { type: 'search', placeholder: 'id, command or label', 'aria-label': 'Search id, command and label', maxlength: 200 });
     this.queue = h('select', { 'aria-label': 'Queue', onchange: () => this.go({ queue: this.queue.value }) });
     this.label = h('input', { placeholder: 'label', 'aria-label': 'Label', size: 10, onchange: () => this.go({ label: this.label.value }) });
     this.since = h('select', { 'aria-label': 'Added since', onchange: () => this.go({ since: this.since.value }) }, choices(SINCE));
-    this.sort = h('select', { 'aria-label': 'Order', onchange: () => this.go({ sort: this.sort.value === 'newest' ? '' : this.sort.value }) }, choices(SORTS));
-    this.states = STATES.map((state) => h('button.pick', { 'aria-pressed': 'false', 'data-tone': state, onclick: () => this.pick(state) }, icon(state), h('span', state), h('b')));
+    this.sort = h('select', { 'aria-label': 'Order', onchange: () => this.go({ sort: this.sort.value }) }, choices(SORTS));
+    this.states = STATES.map((state) => h('button.pick', { 'aria-pressed': 'false', 'data-tone': state, onclick: () => this.pick(state) },
+      icon(state), h('span', state), h('b')));
     this.ended = h('button.pick', { hidden: true, 'aria-pressed': 'true', onclick: () => this.go({ reason: '', exit_code: '' }) });
-    let typing = 0;
     this.search.addEventListener('input', () => {
-      clearTimeout(typing);
-      typing = setTimeout(() => this.go({ q: this.search.value.trim() }, true), 250);
+      clearTimeout(this.typing);
+      this.typing = setTimeout(() => this.go({}, true), 250);
     });
     this.all = h('input', { type: 'checkbox', 'aria-label': 'Choose all on this page', onchange: () => this.rows.chooseAll(this.all.checked) });
     this.body = h('tbody');
     this.table = h('div.scroll', h('table.jobs', jobRow.head(this.all), this.body));
-    this.none = nothing('No job is like that.', h('button', { onclick: () => this.go(Object.fromEntries(FILTERS.map((name) => [name, '']))) }, 'Show all jobs'));
+    this.none = nothing('No job is like that.', h('a.button', { href: '#/jobs' }, 'Show all jobs'));
     this.fresh = h('button.fresh', { hidden: true, onclick: () => this.load(() => this.refresh()) });
     this.chosen = h('div.chosen.writes', { role: 'group', 'aria-label': 'What to do with the chosen jobs' });
     this.previous = h('button', { onclick: () => this.turn(-1) }, icon('left'), 'Previous');
@@ -76,9 +76,9 @@ class Jobs extends View {
     this.sort.value = params.get('sort') ?? 'newest';
     const states = this.picked();
     this.states.forEach((button, i) => mark(button, 'aria-pressed', String(states.includes(STATES[i]))));
-    const { reason, exit_code: code } = this.where;
-    show(this.ended, reason || code);
-    if (reason || code) fill(this.ended, `ended with ${visible(reasonOf({ reason: reason === 'none' ? null : reason, exit_code: code ?? null }))}`, icon('cancel'));
+    const { reason = 'none', exit_code: code } = this.where;
+    const ended = reasonOf({ reason: reason === 'none' ? null : reason, exit_code: code });
+    fill(show(this.ended, this.where.reason || code), `ended with ${visible(ended)}`, icon('cancel'));
     if (before !== JSON.stringify(this.where)) this.rows.forget();
     this.load(() => this.refresh());
   }
@@ -98,10 +98,11 @@ class Jobs extends View {
 
   /** Another view of the jobs: changes the address, and the address changes the page. */
   go(changes, replace = false) {
-    const params = new URLSearchParams(this.params);
+    clearTimeout(this.typing);
+    const params = new URLSearchParams(location.hash.split('?')[1]);
     for (const name of ['after', 'find']) params.delete(name);
     if (!('after' in changes)) this.back = [];
-    for (const [name, value] of Object.entries(changes)) {
+    for (const [name, value] of Object.entries({ q: this.search.value.trim(), ...changes })) {
       if (value) params.set(name, value);
       else params.delete(name);
     }
@@ -137,7 +138,8 @@ class Jobs extends View {
     this.missed = 0;
     this.previous.disabled = !this.params.get('after');
     this.next.disabled = !next;
-    say(this.place, jobs.length || next ? `${many(jobs.length, 'job')} on this page${jobs.length < PAGE && next ? ', and more to look through' : ''}` : '');
+    const more = jobs.length < PAGE && next ? ', and more to look through' : '';
+    say(this.place, jobs.length || next ? `${many(jobs.length, 'job')} on this page${more}` : '');
     this.showCounts();
     this.showChosen();
   }

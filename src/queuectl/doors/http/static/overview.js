@@ -85,7 +85,8 @@ class Overview extends View {
   }
 
   async refresh() {
-    const [queues, workers, schedule, dead] = await Promise.all([get('queues'), get('workers'), get('schedule', { limit: 5 }), get('dead', { limit: 5 })]);
+    const [queues, workers, schedule, dead] = await Promise.all(
+      [get('queues'), get('workers'), get('schedule', { limit: 5 }), get('dead', { limit: 5 })]);
     follow(this.queues, queues.queues.slice(0, 8), (one) => one.queue, () => queueRow(QUEUE_SHORT, () => this.refresh()));
     this.showRunning(workers.workers);
     this.showDue(schedule.jobs);
@@ -112,7 +113,7 @@ class Overview extends View {
     const [good, bad] = [sum('completed'), sum('failed')];
     const share = good + bad ? `${((good / (good + bad)) * 100).toFixed(bad && bad < good / 100 ? 2 : 1)} %` : '–';
     const three = (all) => ['p50', 'p90', 'p99'].map((name) => short(all?.[name])).join(' · ');
-    const rows = [['Waiting p50 · p90 · p99', three(waits)], ['Running p50 · p90 · p99', three(runs)],
+    const rows = [['Waited p50 · 90 · 99', three(waits)], ['Took p50 · 90 · 99', three(runs)],
       ['Runs ended · failed', `${brief(good + bad)} · ${brief(bad)}`], ['Runs that succeeded', share]];
     follow(this.figures, rows, ([name]) => name, ([name]) => {
       const value = h('dd');

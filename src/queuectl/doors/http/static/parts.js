@@ -59,7 +59,7 @@ export const jobLine = (at) => () => {
   const age = time(null);
   return row(h('li.line', link, command, age), (job) => {
     mark(say(link, visible(job.id)), 'href', jobAddress(job.id));
-    say(command, oneLine(job.label ?? job.command));
+    say(command, oneLine(job.command));
     age.at = at(job);
   });
 };
@@ -74,7 +74,8 @@ export function table(titles, body, kind = '') {
 
 /** The cells of a row of such a table: the first names it. */
 export function cells(titles) {
-  return titles.map((title, i) => h(i ? 'td' : 'th', { scope: i ? null : 'row', class: title[0] === '>' ? 'n' : null, 'data-name': title.replace('>', '') }));
+  const named = (title) => ({ class: title[0] === '>' ? 'n' : null, 'data-name': title.replace('>', '') });
+  return titles.map((title, i) => (i ? h('td', named(title)) : h('th', { scope: 'row', ...named(title) })));
 }
 
 export function copyButton(text, label) {

@@ -42,8 +42,9 @@ function showSwitch(place, queue, changed) {
   const said = `${queue.paused}${live.readOnly}`;
   if (place.dataset.said === said) return;
   place.dataset.said = said;
+  const done = queue.paused ? 'is served again' : 'is paused; what runs goes on';
   fill(place, live.readOnly ? h('span', queue.paused ? 'no' : 'yes')
-    : toggle(`${queue.queue} is served`, !queue.paused, () => change(queue.queue, { paused: !queue.paused }, queue.paused ? 'is served again' : 'is paused; what runs goes on', changed)));
+    : toggle(`${queue.queue} is served`, !queue.paused, () => change(queue.queue, { paused: !queue.paused }, done, changed)));
 }
 
 export const limitWords = ({ parallel, rate }) => [parallel && `${parallel} at once`, rate].filter(Boolean).join(', ') || 'none';

@@ -19,11 +19,9 @@ class Settings extends View {
     this.load(async () => fill(this.rows, (await get('config')).settings.map((setting) => this.row(setting))));
   }
 
-  row({ name, value, default: usual, meaning, choices }) {
+  row({ name, value, default: usual, meaning }) {
     const shown = (it) => (it === null ? '' : Array.isArray(it) ? it.join(', ') : String(it));
-    const attributes = { 'aria-label': name, name, readonly: live.readOnly };
-    const input = choices ? h('select', { 'aria-label': name, disabled: live.readOnly }, choices.map((one) => h('option', { value: one, selected: one === value }, one)))
-      : h('input', { ...attributes, value: shown(value), autocomplete: 'off', spellcheck: 'false' });
+    const input = h('input', { 'aria-label': name, readonly: live.readOnly, value: shown(value), autocomplete: 'off', spellcheck: 'false' });
     const save = h('button.primary', { type: 'submit', hidden: true, form: `set-${name}` }, 'Save');
     const made = cells(COLUMNS);
     const form = h('form.row.setting', { id: `set-${name}` }, input, save);
@@ -51,7 +49,8 @@ class Settings extends View {
 
   showPlace() {
     const status = live.status ?? {};
-    const facts = [['Store', status.store], ['Store id', status.store_id], ['Version', status.version], ['Actions', live.readOnly ? 'none: this page only reads' : 'allowed']];
+    const facts = [['Store', status.store], ['Store id', status.store_id], ['Version', status.version],
+      ['Actions', live.readOnly ? 'none: this page only reads' : 'allowed']];
     const said = JSON.stringify(facts);
     if (this.place.dataset.said === said) return;
     mark(this.place, 'data-said', said);

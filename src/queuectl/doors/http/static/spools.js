@@ -45,7 +45,8 @@ class Spools extends View {
       const shape = spool.stopped || spool.next === null ? 'dead' : spool.job ? 'processing' : 'pending';
       fill(state, h('span.state', { 'data-tone': shape }, icon(shape), h('span', spool.is.map(visible).join('; '))),
         spool.job && h('a', { href: jobAddress(spool.job) }, ' its job'));
-      fill(acts, spool.stopped && act('retry', 'Try again'), (spool.stopped || !spool.job) && act('skip', 'Skip'), !spool.detaching && act('detach', 'Detach'));
+      fill(acts, spool.stopped && act('retry', 'Try again'), (spool.stopped || !spool.job) && act('skip', 'Skip'),
+        !spool.detaching && act('detach', 'Detach'));
     });
   }
 
@@ -61,12 +62,14 @@ class Spools extends View {
 
   async attach() {
     const input = (name, props) => h('input', { name, ...props });
+    const program = h('textarea', { name: 'command', rows: 2, required: true });
     const body = h('div', field('Folder', input('folder', { required: true, placeholder: '/srv/spool' }), 'On the server; fspl queue-init makes one.'),
-      field('Command', h('textarea', { name: 'command', rows: 2, required: true }), 'The program and its arguments, one a line; the packet is its standard input.'),
+      field('Command', program, 'The program and its arguments, one a line; the packet is its standard input.'),
       field('Name', input('name', { placeholder: 'the folder’s' })), field('Queue', input('queue', { placeholder: 'default' })));
     const given = await ask({ title: 'Attach a folder of packets', body, go: 'Attach' });
     if (!given) return;
-    const asked = Object.fromEntries(Object.entries({ ...given, command: given.command.split('\n').filter(Boolean) }).filter(([, value]) => value.length));
+    const words = given.command.split('\n').filter(Boolean);
+    const asked = Object.fromEntries(Object.entries({ ...given, command: words }).filter(([, value]) => value.length));
     await this.change(() => post('spools', asked), 'Attached');
   }
 

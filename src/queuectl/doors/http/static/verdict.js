@@ -18,7 +18,8 @@ export function verdict(status, mode) {
   const [worst, ...others] = findings(status);
   if (worst && worst.tone !== 'info') {
     const more = others.filter(({ tone }) => tone !== 'info').length;
-    return { tone: worst.tone, title: worst.tone === 'bad' ? 'Needs you' : 'Look at this', text: worst.text + (more ? ` (and ${more} more)` : ''), href: worst.href };
+    const title = worst.tone === 'bad' ? 'Needs you' : 'Look at this';
+    return { ...worst, title, text: worst.text + (more ? ` (and ${more} more)` : '') };
   }
   return { tone: 'good', title: 'All is well', text: busy(status) };
 }

@@ -38,12 +38,14 @@ export function about(s) {
 /** For where many stand side by side: one unit from a minute on. */
 export const short = (s) => (s >= 60 ? about(s) : took(s));
 
-const SIGNALS = { 1: 'HUP', 2: 'INT', 3: 'QUIT', 6: 'ABRT', 8: 'FPE', 9: 'KILL', 11: 'SEGV', 13: 'PIPE', 14: 'ALRM', 15: 'TERM', 24: 'XCPU', 25: 'XFSZ' };
+const SIGNALS = { 1: 'HUP', 2: 'INT', 3: 'QUIT', 6: 'ABRT', 9: 'KILL', 11: 'SEGV', 13: 'PIPE', 14: 'ALRM', 15: 'TERM', 24: 'XCPU', 25: 'XFSZ' };
 
 const exitWords = (code) => (code < 0 ? `signal ${SIGNALS[-code] ?? -code}` : `exit ${code}`);
 
 /** How something ended, in words: why, and with which status. */
-export const reasonOf = ({ reason, exit_code: code }) => [reason, code !== null && code !== undefined && exitWords(code)].filter(Boolean).join(', ') || 'unknown';
+export function reasonOf({ reason, exit_code: code }) {
+  return [reason, code !== null && code !== undefined && exitWords(code)].filter(Boolean).join(', ') || 'unknown';
+}
 
 export function ago(iso) {
   const s = (now() - Date.parse(iso)) / 1000;

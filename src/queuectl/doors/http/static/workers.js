@@ -38,7 +38,7 @@ class Workers extends View {
     const node = h('section.card',
       h('div.head', h('h2', `Worker ${id}`), h('span.soft', `${visible(host)}, process ${pid}, since `, time(since)), stopping, h('span.grow'),
         h('button.writes', { onclick: () => this.stop(id) }, 'Stop')),
-      h('p', busy, ` of its slots are busy; it serves ${queues ? queues.map(visible).join(', ') : 'all queues'}${tags.length ? `, tagged ${tags.map(visible).join(', ')}` : ''}.`),
+      h('p', busy, ` of its slots are busy; it serves ${listed(queues) || 'all queues'}${tags.length ? `, tagged ${listed(tags)}` : ''}.`),
       slots, idle, running);
     return row(node, (worker) => {
       const n = worker.running.length;
@@ -66,5 +66,7 @@ class Workers extends View {
     }
   }
 }
+
+const listed = (names) => (names ?? []).map(visible).join(', ');
 
 customElements.define('q-workers', Workers);
