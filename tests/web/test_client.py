@@ -195,3 +195,19 @@ def test_a_server_that_is_not_there_costs_one_line(server: Server) -> None:
     refused = server.queuectl("status", env={"QUEUECTL_URL": "http://127.0.0.1:9"})
     assert refused.returncode == 75
     assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("remotely", [False, True])
+def test_a_waiting_job_is_edited_and_any_job_run_again_from_the_command_line(server: Server, ctl: Ctl, remotely: bool) -> None:
+    call = ctl if remotely else server.queuectl
+    job = call("enqueue", "--delay", "1000", "--command", "false").stdout.strip().split()[-1]
+    edited = json.loads(call("edit", job, "--priority", "7", "--label", "new", "--json", "--", "echo", "a b").stdout)
+    assert (edited["priority"], edited["label"], edited["argv"]) == (7, "new", ["echo", "a b"])
+    assert call("edit", job, "--delay", "0").returncode == 0
+    assert call("wait", job, "--timeout", "20").returncode == 0
+    again = call("rerun", job).stdout.strip()
+    assert again != job
+    assert call("wait", again, "--timeout", "20").returncode == 0
+    assert call("logs", again).stdout == "a b\n"
+    assert call("edit", job, "--priority", "1").returncode == 5
+    assert call("edit", job).returncode == 2

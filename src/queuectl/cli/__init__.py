@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "hold": ("change", "keep waiting jobs from starting"),
     "release": ("change", "let held jobs run"),
     "retry": ("change", "run dead, cancelled or failed jobs again"),
+    "edit": ("edit", "change a job that waits"),
+    "rerun": ("edit", "add the same again as a new job"),
     "clean": ("clean", "remove jobs that have ended"),
     "serve": ("serve", "the API, the dashboard and workers in one command"),
     "dashboard": ("serve", "the dashboard alone, to look at"),

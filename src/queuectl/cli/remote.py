@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # These ask the queue's verbs alone, wherever it is; or nothing of it.
 SAME = frozenset(
     (
-        *("enqueue", "list", "cancel", "hold", "release", "retry", "clean", "dlq list", "dlq retry"),
+        *("enqueue", "list", "cancel", "hold", "release", "retry", "clean", "edit", "rerun", "dlq list", "dlq retry"),
         *("config set", "config get", "config list", "config unset", "completion", "send"),
     )
 )

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ...queue import Queue
     from .service import Service
 
-GATHER_S = 0.1  # what happens inside this time is told together
+GATHER_S = 0.1  # what happens inside this time is told together,
+GATHER_MORE_S = 0.002  # and so much longer for each listener: a crowd must not slow the work down
 STATUS_EVERY = 2  # gatherings: counts are told at most five times a second
 HEARTBEAT_S = 15.0
 CHANGES_MAX = 200  # of one gathering; more are told as `many`
@@ -162,7 +163,7 @@ class Tail:
             for ear in ears:
                 ear.drain()
             await self._look()
-            await asyncio.sleep(GATHER_S)  # until then rings are gathered
+            await asyncio.sleep(GATHER_S + GATHER_MORE_S * len(self._streams))  # until then rings are gathered
 
     async def _look(self) -> None:
         before = self._last
