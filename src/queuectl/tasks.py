@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from . import codec
 from .errors import Conflict, NotFound
 
@@ -58,10 +60,9 @@ class Task:
         work = self.job(*args, **kwargs)
         if self._queue is not None:
             return self._queue.add(work, **self._fields)
-        from . import open as open_queue
-
-        with open_queue() as queue:
-            return queue.add(work, **self._fields)
+        with sys.modules[__package__].open() as queue:  # the package itself, which is above its modules
+            job: Job = queue.add(work, **self._fields)
+            return job
 
 
 def _place(function: Callable[..., Any]) -> tuple[str, str]:
