@@ -18,7 +18,7 @@ from .. import tokens
 from ..adding import Wish
 from ..errors import QueueError
 from .http import auth, problems
-from .http.peers import Peer
+from .http.peers import Peer, of_addresses
 from .http.problems import Refused
 from .tasker_words import LISTS, QUEUE, answer_of, fields_of, job_of, listed, spec_of, task, uid_of
 
@@ -89,7 +89,8 @@ class TaskerApp:
     def _admit(self, scope: Scope) -> None:
         """Raises Refused for whoever may not."""
         peer = scope.get("state", {}).get("peer")
-        shown = auth.shown_by(scope["method"], scope["path"], scope["headers"], peer if isinstance(peer, Peer) else Peer())
+        peer = peer if isinstance(peer, Peer) else of_addresses(scope.get("client"), scope.get("server"))
+        shown = auth.shown_by(scope["method"], scope["path"], scope["headers"], peer)
         if shown.repeated:
             raise Refused(400, "a header is given twice", hint="send Host, Origin, Authorization and Sec-Fetch-Site once")
         if self._terms.basic and not _has_password(shown, self._terms):
@@ -102,8 +103,7 @@ class TaskerApp:
             raise Refused(403, "this is for the same user on this machine", hint="start tasker with -basicauth=user:password")
 
     async def _route(self, request: Request) -> Response:
-        parts = request.scope["path"].split("/")[1:]
-        match parts:
+        match _inner_path(request.scope).split("/")[1:]:
             case ["add"]:
                 return await self._add(_only(request, "POST"))
             case ["tasks"]:
@@ -135,6 +135,16 @@ class TaskerApp:
         sums = {name: sum(n for lane, state, _, n in counts if lane == QUEUE and state in states) for name, states in lists.items()}
         latest = [job for name in ("running", "waiting", "errors") for job in _newest(queue, lists[name])]
         return page_of(sums, latest, self.stopping)
+
+
+def _inner_path(scope: Scope) -> str:
+    """As seen from where this is mounted; cut only at a path boundary.
+
+    >>> _inner_path({"path": "/web/add", "root_path": "/web"}), _inner_path({"path": "/website/add", "root_path": "/web"})
+    ('/add', '/website/add')
+    """
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path[len(root) :] if root and path.startswith(root + "/") else path
 
 
 def _newest(queue: Queue, states: list[str]) -> list[Job]:
