@@ -58,6 +58,7 @@ class Server:
             "QUEUECTL_DB_PATH": str(self.database),
             "QUEUECTL_DEBUG": "1",
             "PYTHONPATH": str(ROOT / "src"),
+            "QUEUECTL_TEST": str(folder),
         }
         self.user = user or []
         self.log = folder / "server.log"
@@ -100,7 +101,7 @@ class Server:
     def pids(self, module: str) -> list[int]:
         """The processes of this server that run a module."""
         found = []
-        for pid in marked(f"QUEUECTL_DB_PATH={self.database}\0".encode()):
+        for pid in marked(f"QUEUECTL_TEST={self.folder}\0".encode()):
             try:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             except OSError:
@@ -124,7 +125,7 @@ class Server:
             self.process.kill()
             self.process.wait()
         deadline = time.monotonic() + 10
-        while (left := marked(f"QUEUECTL_DB_PATH={self.database}\0".encode())) and time.monotonic() < deadline:
+        while (left := marked(f"QUEUECTL_TEST={self.folder}\0".encode())) and time.monotonic() < deadline:
             for pid in left:
                 if alive(pid):
                     os.kill(pid, signal.SIGKILL)
