@@ -104,6 +104,7 @@ def _times(job: Job) -> tuple[int | None, ...]:
 def _stdin(queue: Queue, job: Job) -> str | None:
     if job.stdin is None:
         return None
+    queue.store.fetch_input(job.stdin, payload.path_of(queue.place, job.stdin))
     with open(payload.path_of(queue.place, job.stdin), "rb") as file:
         content = file.read(STDIN_BYTES_MAX + 1)
     if len(content) > STDIN_BYTES_MAX:

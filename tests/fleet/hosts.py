@@ -51,8 +51,10 @@ class Host:
         inside = ["ip", "netns", "exec", self.net.name] if self.net else []
         return [*inside, "unshare", "--uts", "sh", "-c", f'hostname {self.name}; exec "$@"', "sh", *PROGRAM, *words]
 
-    def __call__(self, *words: str, rc: int | None = 0, timeout_s: float = PATIENCE_S) -> str:
-        done = subprocess.run(self._command(words), env=self.env, capture_output=True, text=True, timeout=timeout_s)
+    def __call__(self, *words: str, rc: int | None = 0, timeout_s: float = PATIENCE_S, given: str = "") -> str:
+        done = subprocess.run(
+            self._command(words), env=self.env, input=given, capture_output=True, text=True, timeout=timeout_s
+        )
         assert rc is None or done.returncode == rc, (done, self.said())
         return done.stdout + (done.stderr if rc else "")
 

@@ -45,6 +45,15 @@ def test_the_output_of_a_job_is_read_on_any_machine(queue: Queue, host: Opener) 
     assert b("logs", "large", "--tail", "2") == "200000\nerr\n"
 
 
+def test_what_a_job_reads_reaches_it_on_any_machine(queue: Queue, host: Opener) -> None:
+    a, b = host("a"), host("b")
+    given = "".join(f"{n}\n" for n in range(150_000))
+    a("enqueue", "--stdin", "--id", "large", "--", "cat", given=given)
+    a("enqueue", "--stdin", "--id", "empty", "--", "cat")
+    b("worker", "start", "--until-idle")
+    assert (a("logs", "large"), a("logs", "empty")) == (given, "")
+
+
 def test_a_retry_on_another_machine_continues_the_log(queue: Queue, host: Opener) -> None:
     a, b, c = host("a"), host("b"), host("c")
     queue.add("echo from $(hostname); exit 1", id="j", max_retries=1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from _queue import SimpleQueue
-from threading import Thread
+from threading import Thread, get_ident
 from time import monotonic, sleep
 
 from .. import bell, clock
@@ -111,6 +111,8 @@ class Committer:
         os.close(self._wake)
 
     def _serve(self) -> None:
+        if self._queue.store.shared:
+            self._queue.store.patient = get_ident()
         try:
             while (turn := self._turns.get()) is not None:
                 if self._copier:

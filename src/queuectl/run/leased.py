@@ -47,7 +47,7 @@ class Leased:
 
     def _watch(self) -> None:
         """A loop that waits for a server which does not answer cannot end what it must: then the link is broken for it."""
-        while not self._over.wait(max(WATCH_S, self.left_s())):
+        while not self._over.wait(max(WATCH_S, min(self.left_s(), self._terms.config.lease / 8))):
             if self.left_s() <= 0 and monotonic() - self._seen_s > WATCH_S:
                 self._store.break_link()
 

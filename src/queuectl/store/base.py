@@ -52,6 +52,7 @@ class Store:
     shared = False  # between machines: what is of one machine alone is looked at with care
     busy_s_max = 20.0  # a worker whose store is busy for longer ends: it may be that worker's own doing
     impatient = 0  # a thread that would rather be refused than wait for a server to come back
+    patient = 0  # in a worker: the thread that does wait
     lease_until_s = float("inf")  # until when, since boot, nobody takes this worker for dead
 
     # ------------------------------------------------------------ the engine's part
@@ -99,6 +100,9 @@ class Store:
 
     def make_room(self, path: str, job: Job) -> None:
         """Before a run writes to its log here: what earlier runs of the job wrote elsewhere has its place in it."""
+
+    def fetch_input(self, name: str, path: str) -> None:
+        """Have what a job gets on its standard input at this path, wherever it was added."""
 
     def fetch_log(self, job: Job, stream: str, path: str) -> str:
         """The path, with what other machines wrote to this log."""

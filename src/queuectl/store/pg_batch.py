@@ -25,8 +25,8 @@ def for_many(statement: str) -> tuple[str, tuple[str, ...]] | None:
         written = ", ".join(f"{column} = given.{column}" for column in sql.MUTABLE)
         rows = ROWS.format(table="jobs")
         # The version that was read is one less than the one that is written.
-        text = f"update jobs set {written} from {rows} as given where jobs.number = given.number and jobs.version = given.version - 1"
-        return text, (*sql.MUTABLE, "number", "")
+        where = "jobs.number = given.number and jobs.version = given.version - 1"
+        return f"update jobs set {written} from {rows} as given where {where}", (*sql.MUTABLE, "number", "")
     found = INSERT.fullmatch(statement)
     if not found:
         return None

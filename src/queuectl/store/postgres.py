@@ -21,6 +21,7 @@ from . import migrate, pg_batch, pg_link, pg_sql, sql
 from .base import Store
 from .pg_bell import Ringer, SharedListener
 from .pg_claim import Marks, Patience, SharedClaim
+from .pg_input import Inputs
 from .pg_lease import Leases
 from .pg_link import psycopg, translated
 from .pg_output import Outputs
@@ -60,6 +61,7 @@ class PostgresStore(Store):
         self.leases = Leases(self)
         self.ringer = Ringer(self)
         self.outputs = Outputs(self)
+        self.inputs = Inputs(self)
         self.doubt_s = DOUBT_S
         self._due_look = Patience()
         self._due: int | None = None
@@ -374,11 +376,15 @@ class PostgresStore(Store):
     def insert(self, jobs: list[Job], actor: str) -> None:
         self.marks.forget()
         super().insert(jobs, actor)
+        self.inputs.keep([job.stdin for job in jobs if job.stdin])
+
+    def fetch_input(self, name: str, path: str) -> None:
+        self.inputs.fetch(name, path)
 
     def delete(self, jobs: list[Job]) -> None:
         super().delete(jobs)
         self.outputs.forget([job.number for job in jobs])
-        self.run("delete from inputs where name = any(?)", ([job.stdin for job in jobs if job.stdin],))
+        self.inputs.forget([job.stdin for job in jobs if job.stdin])
 
     def at_home(self, change: Change) -> Change:
         if change.after.stage == READY:
@@ -412,6 +418,7 @@ class PostgresStore(Store):
     def claim(self, worker: int, free: int, ahead: int, now: int, serving: Serving) -> Claimed:
         claimed = super().claim(worker, free, ahead, now, serving)
         self.outputs.claimed(claimed.jobs)
+        self.inputs.claimed([job.stdin for job in claimed.jobs if job.stdin])
         return claimed
 
     def make_room(self, path: str, job: Job) -> None:
@@ -422,6 +429,8 @@ class PostgresStore(Store):
 
     def add_worker(self, row: WorkerRow) -> int:
         worker = super().add_worker(row)
+        for (text,) in self.run("select value from settings where name = 'lease'"):
+            self.leases.lease_s = float(text)
         self.leases.begin(worker)
         self.lease_until_s = self.leases.until_s
         self.doubt_s = float("inf")  # what has become of a claim is asked until it is known
