@@ -231,3 +231,21 @@ def test_a_body_that_is_too_large_is_refused(server: Server) -> None:
 
 def test_a_method_that_is_not_for_the_path_is_told_which_are(server: Server) -> None:
     assert server.ask("DELETE", JOBS).headers["allow"] == "GET, POST, HEAD"
+
+
+def test_schedules_are_added_paused_run_and_removed(server: Server) -> None:
+    path = "/api/v1/schedules"
+    asked = {"name": "nightly", "cron": "30 2 * * *", "zone": "Europe/Berlin", "job": {"command": "true", "priority": 3}}
+    made = server.ask("POST", path, asked)
+    assert made.status == 201
+    assert [made.json[name] for name in ("name", "cron", "zone", "paused")] == ["nightly", "30 2 * * *", "Europe/Berlin", False]
+    assert server.ask("POST", path + "/nightly/pause", {}).json["paused"] is True
+    assert server.ask("POST", path + "/nightly/resume", {}).json["next_at"]
+    job = server.ask("POST", path + "/nightly/run", {}).json
+    assert (job["command"], job["priority"], job["label"]) == ("true", 3, "nightly")
+    assert [one["name"] for one in server.get(path).json["schedules"]] == ["nightly"]
+    assert server.ask("POST", path, asked).status == 409
+    refused = server.ask("POST", path, {**asked, "name": "b", "cron": "x"})
+    assert (refused.status, refused.json["field"]) == (400, "cron")
+    assert server.ask("DELETE", path + "/nightly").status == 200
+    assert server.get(path).json == {"schedules": []}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .. import clock, codec, config, dependencies, limits, report, spools, workers
+from .. import clock, codec, config, dependencies, limits, report, schedules, spools, workers
 from ..errors import Conflict, InvalidInput, NotFound
 from ..model import ENDED, Query
 from ..store import pages
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..model import Job
+    from ..model import Job, Schedule, Spec
     from ..queue import Queue
     from .asked import Given
 
@@ -153,6 +153,41 @@ def retry_spool(queue: Queue, given: Given) -> Any:
 
 def skip_spool(queue: Queue, given: Given) -> Any:
     return {"name": given["name"], "skipped": spools.skip(queue, given["name"], given.get("number"))}
+
+
+def schedules_shown(queue: Queue) -> list[Any]:
+    return [_schedule(queue, schedule) for schedule in schedules.all_of(queue)]
+
+
+def _schedule(queue: Queue, schedule: Schedule) -> Any:
+    last = queue.store.job(schedule.job) if schedule.job is not None else None
+    return codec.schedule_object(schedule, last.id if last else None)
+
+
+def job_asked(value: Any) -> Spec:
+    if not isinstance(value, dict):
+        raise InvalidInput("job must be an object", field="job")
+    return codec.spec_from_object(value)
+
+
+def add_schedule(queue: Queue, given: Given) -> Any:
+    terms = {name: given[name] for name in ("zone", "overlap", "catch_up") if name in given}
+    return _schedule(queue, schedules.add(queue, given["name"], given["cron"], given["job"], **terms))
+
+
+def schedule_act(word: str) -> Callable[[Queue, Given], Any]:
+    def act(queue: Queue, given: Given) -> Any:
+        if word == "run":
+            return codec.job_object(schedules.run_now(queue, given["name"]))
+        getattr(schedules, word)(queue, given["name"])
+        return _schedule(queue, schedules.get(queue, given["name"]))
+
+    return act
+
+
+def remove_schedule(queue: Queue, given: Given) -> Any:
+    schedules.remove(queue, given["name"])
+    return {"name": given["name"]}
 
 
 def stop_worker(queue: Queue, given: Given) -> Any:

@@ -211,6 +211,7 @@ def _rate(value: Any) -> int | None:
 JOB_ID = Argument("id", "path", ID, "a job's id", lambda v: _text(v, "id", 128), required=True)
 NAME = Argument("name", "path", ID, "a queue's name", codec.queue_name, required=True)
 SPOOL = NAME.but(about="a spool's name", check=lambda v: codec.queue_name(v))
+SCHEDULE = NAME.but(about="a schedule's name", check=lambda v: codec.queue_name(v))
 KEY = Argument("key", "path", LINE, "a limit key", lambda v: _text(v, "key", 255), required=True)
 WORKER = Argument("id", "path", whole(1, 2**62), "a worker's number", lambda v: codec.whole(v, "id", 1, 2**62), required=True)
 PARALLEL = Argument("parallel", "body", nullable(whole(1, 1_000_000)), "how many may run at once; null: no limit", _parallel)
