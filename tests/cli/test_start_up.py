@@ -9,6 +9,8 @@ import pytest
 
 from .conftest import PATIENCE_S, Queuectl
 
+pytestmark = pytest.mark.engine("sqlite")  # a driver of a server is dear by itself
+
 # Each of these takes longer to import than adding a job takes.
 DEAR = {
     *("asyncio", "argparse", "re", "json", "dataclasses", "enum", "typing", "pathlib", "subprocess", "logging"),
