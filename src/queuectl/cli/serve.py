@@ -13,6 +13,7 @@ from ..run import start
 from .command import Arguments, Command, Option
 from .open import the_queue
 from .text import note
+from .worker_start import OFFERS, offered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def serve(arguments: Arguments) -> int:
         wanted = _wanted(arguments)
         files.private_folder(queue.place.run)
         wanted["socket"] = os.path.abspath(arguments.socket) if arguments.socket else os.path.join(queue.place.run, SOCKET)
-        return _become(queue, wanted, count, queues)
+        return _become(queue, wanted, count, queues, ",".join(offered(arguments)))
 
 
 def dashboard(arguments: Arguments) -> int:
@@ -62,7 +63,7 @@ def _wanted(arguments: Arguments) -> dict[str, Any]:
     }
 
 
-def _become(queue: Queue, wanted: dict[str, Any], count: int, queues: list[str]) -> int:
+def _become(queue: Queue, wanted: dict[str, Any], count: int, queues: list[str], flags: str = "") -> int:
     """Turn into the keeper of the web and of workers; the sockets go with it."""
     place = queue.place
     files.private_folder(place.run)
@@ -73,7 +74,7 @@ def _become(queue: Queue, wanted: dict[str, Any], count: int, queues: list[str])
     queue.store.checkpoint()
     environ = {**start.environ(), **sockets.hand_on(listening)}
     part = "web=" + json.dumps(wanted)
-    command = start.keeper_command(place, max(1, count), queues, "", int(count > 0), (part,))
+    command = start.keeper_command(place, max(1, count), queues, flags, int(count > 0), (part,))
     sys.stderr.flush()
     os.execve(sys.executable, command, environ)
 
@@ -117,6 +118,7 @@ COMMANDS = {
             Option(("--socket",), "the Unix socket to listen at, default http.sock beside the database", "PATH"),
             Option(("-c", "--count"), "how many jobs at once, default 1; 0: only serve", "N"),
             Option(("--queue",), "serve only these queues", "QUEUE", many=True),
+            *OFFERS,
             Option(("--read-only",), "refuse everything that changes something"),
         ),
         example="queuectl serve --count 4",

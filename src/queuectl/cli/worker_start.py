@@ -32,15 +32,19 @@ def run(arguments: Arguments) -> int:
         if not os.access(place.run, os.W_OK):
             raise StorageError(f"cannot write to {place.run}", why="it is read-only for you", hint="check its owner, mode and disk")
         queue.settings.read()  # a broken file is told here, to whom it concerns
-    tags = [TAG + tag for text in arguments.tag or () for tag in codec.tags(text)]
-    flags = ",".join(["until-idle"] * bool(arguments.until_idle) + tags)
+    flags = ",".join(["until-idle"] * bool(arguments.until_idle) + offered(arguments))
     slots, processes = (1, count) if apart else (count, 1)
-    if arguments.app:
-        _take_app(arguments.app)
     command = start.keeper_command(place, slots, queues, flags, processes)
     if not arguments.background:
         os.execve(sys.executable, command, start.environ())
     return _background(place, command, count)
+
+
+def offered(arguments: Arguments) -> list[str]:
+    """What the workers can run besides commands, as flags of theirs: tags here, tasks by the environment."""
+    if arguments.app:
+        _take_app(arguments.app)
+    return [TAG + tag for text in arguments.tag or () for tag in codec.tags(text)]
 
 
 def _take_app(name: str) -> None:
@@ -78,14 +82,17 @@ def _background(place: Place, command: list[str], count: int) -> int:
     return 0
 
 
+OFFERS = (
+    Option(("--app",), "run the tasks of this Python module too: functions marked @queuectl.task", "MODULE"),
+    Option(("--tag",), "what this machine has, for jobs that ask for it with --where", "TAG", many=True),
+)
 COMMANDS = {
     "worker start": Command(
         run,
         options=(
             Option(("-c", "--count"), "how many jobs at once, default 1", "N"),
             Option(("--queue",), "serve only these queues", "QUEUE", many=True),
-            Option(("--tag",), "what this machine has, for jobs that ask for it with --where", "TAG", many=True),
-            Option(("--app",), "run the tasks of this Python module too: functions marked @queuectl.task", "MODULE"),
+            *OFFERS,
             Option(("--until-idle",), "end when nothing is left that would still run"),
             Option(("--background",), "return when the workers run"),
             Option(("--use-processes",), "one worker process for each job at once"),

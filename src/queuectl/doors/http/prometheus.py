@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ... import workers
-from ...model import STATES
+from ...model import COMMAND, STATES
 from ...store import sql, stats
 
 TYPE_CHECKING = False
@@ -37,7 +37,7 @@ def text(queue: Queue) -> str:
             (({"queue": row[0]}, row[4] / 1e6) for row in totals),
         ),
         _metric("queuectl_workers", "gauge", "Worker processes that live.", [({}, len(living))]),
-        _metric("queuectl_slots", "gauge", "Jobs that can run at once.", [({}, sum(row.slots for row in living))]),
+        _metric("queuectl_slots", "gauge", "Jobs that can run at once.", [({}, sum(row.slots for row in living if COMMAND in row.offers.split()))]),
     ]
     return "".join(parts)
 
