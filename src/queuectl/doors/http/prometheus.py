@@ -17,6 +17,7 @@ TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 def text(queue: Queue) -> str:
     living = workers.living(queue.store)
+    slots = sum(row.slots for row in living if COMMAND in row.offers.split())
     totals = queue.store.run(sql.TOTALS)
     counts = stats.by_queue(queue.store)
     parts = [
@@ -37,7 +38,7 @@ def text(queue: Queue) -> str:
             (({"queue": row[0]}, row[4] / 1e6) for row in totals),
         ),
         _metric("queuectl_workers", "gauge", "Worker processes that live.", [({}, len(living))]),
-        _metric("queuectl_slots", "gauge", "Jobs that can run at once.", [({}, sum(row.slots for row in living if COMMAND in row.offers.split()))]),
+        _metric("queuectl_slots", "gauge", "Jobs that can run at once.", [({}, slots)]),
     ]
     return "".join(parts)
 
