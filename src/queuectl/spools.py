@@ -103,6 +103,7 @@ def attach(queue: Queue, name: str, folder: str, terms: Terms, environ: Mapping[
         hint = "give it a store of its own with QUEUECTL_DB_PATH"
         raise InvalidInput("a spool needs a store on its own machine", why="its folder is there", hint=hint)
     folder = _checked_folder(folder)
+    _check_trusted(folder, bool(terms.verify))
     config = queue.settings.read()
     body = envs.packed(envs.captured(environ, config.capture_env))
     text = jsontext.dumps({field: getattr(terms, field) for field in Terms.fields})
@@ -127,6 +128,21 @@ def _checked_folder(folder: str) -> str:
         raise NotAllowed(f"{folder} cannot be worked on", why="you may not write to it", hint="check its owner and mode")
     next_number(os.fsencode(folder))
     return folder
+
+
+def _check_trusted(folder: str, verified: bool) -> None:
+    """What lies there becomes the input of this user's command. Raises NotAllowed when others could put it there and
+    nothing looks at it before."""
+    for path in (folder, os.path.join(folder, "jobs")):
+        facts = os.stat(path)
+        if facts.st_uid not in (os.geteuid(), 0):
+            why = f"it belongs to user {facts.st_uid}"
+            raise NotAllowed(f"{path} is not trusted", why=why, hint="copy the packets into a folder of your own")
+        own_group = facts.st_gid == os.getegid() == facts.st_uid
+        loose = facts.st_mode & (0o002 if own_group else 0o022)
+        if loose and not (verified and path != folder):
+            hint = f"'chmod go-w {path}'" + ("" if path == folder else ", or give --verify a command that knows whose they are")
+            raise NotAllowed(f"{path} is not trusted", why="others can write to it", hint=hint)
 
 
 def wake(queue: Queue) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from .. import arguments
 from ..errors import InvalidInput, NotAllowed, QueueError
 from ..locate import from_url, locate
 
@@ -39,6 +40,7 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         values = flags(argv)
+        arguments.hide(values["basicauth"])
         settings = settings_of(values)
         place = from_url(values["backend"]) if values["backend"] else locate(os.environ)
         from ..doors.tasker_server import serve
