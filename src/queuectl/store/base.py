@@ -134,6 +134,30 @@ class Store:
     def close(self) -> None:
         raise NotImplementedError  # an engine's
 
+    def columns(self, table: str) -> list[str]:
+        """The names of a table's columns that are written, in alphabetical order."""
+        raise NotImplementedError  # an engine's
+
+    def renumber(self) -> None:
+        """Let what is numbered go on behind what rows there are, which came from elsewhere."""
+        raise NotImplementedError  # an engine's
+
+    def set_sums(self, counts: list[Any], totals: list[Any], ready: list[tuple[int, int]]) -> None:
+        """Put these in the place of all sums; inside a transaction."""
+        for name in ("counts", "totals"):
+            self.run(f"delete from {name}")
+        self.run_many("insert into counts (queue, state, stage, n) values (?, ?, ?, ?)", counts)
+        names = "queue, succeeded, failed, duration_us, waited_us"
+        self.run_many(f"insert into totals ({names}) values (?, ?, ?, ?, ?)", totals)
+        self.run("update lanes set ready = 0")
+        self.run_many("update lanes set ready = ? where id = ?", [(n, lane) for lane, n in ready])
+
+    def keep_log(self, job: Job, stream: str, path: str) -> None:
+        """Have a log that came from elsewhere where the logs of this store are."""
+
+    def keep_inputs(self, names: list[str]) -> None:
+        """The same for what jobs get on their standard input."""
+
     # ------------------------------------------------------------ transactions
 
     def transaction(self) -> Transaction:
@@ -397,6 +421,10 @@ class Store:
     # ------------------------------------------------------------ workers
 
     def add_worker(self, row: WorkerRow) -> int:
+        if found := self.run("select value from meta where key in ('moving', 'moved')"):
+            why = f"it is being moved or was, {found[0][0]}"
+            hint = "use the new one; 'queuectl store keep' gives the move up"
+            raise Conflict(f"the queue at {self.place.name} takes no workers", why=why, hint=hint)
         names = sql.WORKER.replace("id, ", "", 1)
         places = ", ".join("?" * (len(WorkerRow.fields) - 1))
         [(worker,)] = self.run(f"insert into workers ({names}) values ({places}) returning id", row.values()[1:])

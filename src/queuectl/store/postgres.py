@@ -479,6 +479,29 @@ class PostgresStore(Store):
                 if lanes:
                     self.run(pg_sql.DROP_LANES, (lanes,))
 
+    def columns(self, table: str) -> list[str]:
+        named = "table_schema = ? and table_name = ? and is_generated = 'NEVER'"
+        rows = self.run(f"select column_name from information_schema.columns where {named}", (self.to.schema, table))
+        return sorted(name for (name,) in rows)
+
+    def renumber(self) -> None:
+        with self.transaction():
+            self.run("select setval('job_numbers', coalesce((select max(number) from jobs), 0) + 1, false)")
+            for table in ("lanes", "envs", "attempts", "history"):
+                newest = f"coalesce((select max(id) from {table}), 0) + 1"
+                self.run(f"select setval(pg_get_serial_sequence('{table}', 'id'), {newest}, false)")
+
+    def set_sums(self, counts: list[Any], totals: list[Any], ready: list[tuple[int, int]]) -> None:
+        self.run("delete from deltas")
+        super().set_sums(counts, totals, [])
+
+    def keep_log(self, job: Job, stream: str, path: str) -> None:
+        self.outputs.keep(job, stream, path)
+
+    def keep_inputs(self, names: list[str]) -> None:
+        with self.transaction():
+            self.inputs.keep(names)
+
     def shrink(self) -> None:
         pass  # autovacuum's
 

@@ -126,6 +126,13 @@ class SqliteStore(Store):
         if free > SHRINK_ABOVE_PAGES:
             self.run(f"pragma incremental_vacuum({SHRINK_PAGES})")
 
+    def columns(self, table: str) -> list[str]:
+        return sorted(row[1] for row in self.run(f"pragma table_xinfo({table})") if row[6] == 0)
+
+    def renumber(self) -> None:
+        with self.transaction():
+            self.run("update meta set value = 1 + (select coalesce(max(number), 0) from jobs) where key = 'next_number'")
+
     def wal_bytes(self) -> int:
         return _size(self.path + "-wal")
 
