@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class Site:
         self.env = {**os.environ, "QUEUECTL_DB_PATH": str(folder / "queuectl.db"), "HOME": str(folder)}
         (folder / "queuectl_config.json").write_text('{"backoff_base": 0.2, "max_retries": 0}')
         self.process: subprocess.Popen[str] | None = None
+        self.known_token = ""
+        self.session: Any = None  # what a browser keeps once it was let in
         self.options, self.command = options, command
         self.start()
 
@@ -69,10 +72,14 @@ class Site:
         return done.stdout.strip()
 
     def add(self, work: str, *options: str) -> str:
-        return self.ctl("enqueue", *options, "--command", work)
+        """A job by the options of `queuectl enqueue`, asked of the API: a process for each would cost more than the test."""
+        fields: dict[str, Any] = {"command": work}
+        for name, value in zip(options[::2], options[1::2], strict=True):
+            fields[name.removeprefix("--").replace("-", "_")] = int(value) if value.isdigit() and name != "--id" else value
+        return str(self.post("jobs", fields)["id"])
 
     def job(self, job_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.ctl("show", job_id, "--json"))
+        found: dict[str, Any] = self.api(f"jobs/{job_id}")
         return found
 
     def curl(self, path: str, *options: str) -> str:
@@ -82,13 +89,18 @@ class Site:
         return done.stdout
 
     def token(self) -> str:
-        return self.ctl("token")
+        self.known_token = self.known_token or self.ctl("token")
+        return self.known_token
 
-    def api(self, path: str, *options: str) -> Any:
-        return json.loads(self.curl(f"/api/v1/{path}", "-H", f"Authorization: Bearer {self.token()}", *options))
+    def api(self, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {self.token()}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/api/v1/{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            return json.load(answer)
 
     def post(self, path: str, body: Any) -> Any:
-        return self.api(path, "-H", "Content-Type: application/json", "-d", json.dumps(body))
+        return self.api(path, body)
 
     def way_in(self) -> str:
         """A link that lets a browser in, once."""
@@ -103,11 +115,18 @@ class Site:
         raise AssertionError("did not come to hold")
 
     def ended(self, *ids: str) -> None:
-        self.until(lambda: all(self.job(job_id)["state"] in ("completed", "dead", "cancelled") for job_id in ids))
+        for job_id in ids:
+            self.until(lambda job_id=job_id: self.api(f"jobs/{job_id}?wait=20")["state"] in ("completed", "dead", "cancelled"))
 
     def close(self) -> None:
         if self.process is not None:
-            subprocess.run([*PROGRAM, "cancel", "all", "--state", "processing"], env=self.env, cwd=self.folder, capture_output=True, timeout=PATIENCE_S)
+            subprocess.run(
+                [*PROGRAM, "cancel", "all", "--state", "processing"],
+                env=self.env,
+                cwd=self.folder,
+                capture_output=True,
+                timeout=PATIENCE_S,
+            )
         self.stop()
 
 
@@ -136,10 +155,12 @@ def open_site(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterato
         site.close()
 
 
-@pytest.fixture(scope="module")
-def site(open_site: Callable[..., Site]) -> Site:
-    """A queue with four slots, shared by the tests of a module: each looks at jobs of its own."""
-    return open_site("--count", "4")
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[Site]:
+    """A queue with four slots, shared by many tests: each looks at jobs of its own."""
+    shared = Site(tmp_path_factory.mktemp("shared"), "--count", "4")
+    yield shared
+    shared.close()
 
 
 def comes(page: Any, expression: str, patience_s: float = 10, arg: Any = None) -> Any:
@@ -170,18 +191,20 @@ class Eyes:
         self.browser = browser
         self.contexts: list[Any] = []
         self.wrong: list[str] = []
-        self.allowed: list[str] = []  # parts of complaints that a test expects
+        # Parts of complaints that a test expects. A network that comes or goes, a test's of something else, cuts requests.
+        self.allowed = ["ERR_NETWORK_CHANGED"]
         self.sizes: dict[str, int] = {}
 
     def open(self, site: Site, path: str = "/", *, size: dict[str, int] = WIDE, theme: str = "light", let_in: bool = True) -> Any:
-        context = self.browser.new_context(viewport=size, color_scheme=theme)
+        context = self.browser.new_context(viewport=size, color_scheme=theme, storage_state=site.session if let_in else None)
         context.set_default_timeout(10_000)
         self.contexts.append(context)
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site.url)
         page = context.new_page()
         self.watch(page, site.url)
-        if let_in:
+        if let_in and site.session is None:
             page.goto(site.way_in())
+            site.session = {"cookies": context.cookies(), "origins": []}
         page.goto(site.url + path)
         return page
 

@@ -37,6 +37,7 @@ def test_filters_and_search_narrow_the_table_and_stand_in_the_address(many: Site
     expect_rows(page, 1)
     assert "state=dead" in page.url and rows(page).locator(".id").inner_text() == "broken"
     page.get_by_role("button", name="dead").click()
+    expect_rows(page, 50)
     page.get_by_label("Search").fill("number 77")
     expect_rows(page, 1)
     assert "q=number+77" in page.url

@@ -26,7 +26,7 @@ uvicorn.run(site, host="127.0.0.1", port=0, log_level="info")
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def mounted(site: Site) -> Iterator[str]:
     arguments = [sys.executable, "-c", SITE, str(site.folder / "queuectl.db")]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=site.env, cwd=site.folder)

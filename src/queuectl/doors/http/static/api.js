@@ -42,7 +42,7 @@ async function ask(method, path, { params, body, headers, signal } = {}) {
   }
   let answer;
   try {
-    answer = await fetch(address(path, params), init);
+    answer = await fetch(address(path, params), init).catch((problem) => again(problem, method, () => fetch(address(path, params), init)));
   } catch (problem) {
     if (signal?.aborted) throw problem;
     throw new Problem(0, { title: 'the server does not answer', hint: 'is queuectl serve still running?' });
@@ -50,6 +50,13 @@ async function ask(method, path, { params, body, headers, signal } = {}) {
   noteClock(answer);
   if (!answer.ok) throw new Problem(answer.status, await facts(answer));
   return answer;
+}
+
+/** A connection that was cut, as by another network, is worth a second try; what changes something is never sent twice. */
+async function again(problem, method, fetching) {
+  if (method !== 'GET' || problem.name === 'AbortError') throw problem;
+  await new Promise((go) => { setTimeout(go, 300); });
+  return fetching();
 }
 
 async function facts(answer) {

@@ -50,7 +50,8 @@ async function open() {
   const { name, params } = read();
   const page = PAGES[name];
   current.wanted = name;
-  await import(`./${page.view}.js`).catch(() => complain(new Error('this page could not be loaded: reload it')));
+  const load = () => import(`./${page.view}.js`);
+  await load().catch(load).catch(() => complain(new Error('this page could not be loaded: reload it')));
   if (current.wanted !== name) return;
   const same = current.name === name && current.view?.update && params.get('id') === current.view.params.get('id');
   if (same) {

@@ -16,6 +16,7 @@ const RUNS = ['Run', 'Ended with', 'Started', '>Took', '>Processor', '>Memory', 
 class JobView extends View {
   start() {
     this.id = this.params.get('id');
+    this.className = 'unready'; // until all is known: what is seen never moves
     this.build();
     const again = calm(() => this.load(() => this.refresh()), 250);
     this.on(live, 'jobs', ({ detail }) => detail.some((change) => change.id === this.id) && again());
@@ -26,6 +27,7 @@ class JobView extends View {
   }
 
   failed(problem) {
+    this.className = '';
     if (problem.status !== 404) super.failed(problem);
     else fill(this, nothing(`There is no job ${visible(this.id)}.`, h('a', { href: '#/jobs' }, 'All jobs')));
   }
@@ -61,6 +63,7 @@ class JobView extends View {
     this.showAttempts(attempts.attempts, job);
     this.showHistory(history.history);
     this.showDependants(dependants.dependants);
+    this.className = '';
   }
 
   async explain() {

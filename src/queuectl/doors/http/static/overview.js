@@ -27,8 +27,17 @@ class Overview extends View {
     const slide = setInterval(() => document.hidden || seldom(), 60_000);
     this.life.signal.addEventListener('abort', () => clearInterval(slide));
     this.showStatus();
-    this.load(() => this.refresh());
-    this.load(() => this.drawSeries());
+    this.begin();
+  }
+
+  /** What is seen never moves: it is shown once all of it is known, or known to be missing. */
+  async begin() {
+    this.className = 'unready';
+    const told = live.status ? null : new Promise((go) => {
+      for (const name of ['status', 'mode']) this.on(live, name, go);
+    });
+    await Promise.all([told, this.load(() => this.refresh()), this.load(() => this.drawSeries())]);
+    this.className = '';
   }
 
   update(params) {
