@@ -161,7 +161,7 @@ def test_keeper_and_then_worker_killed_still_lose_no_status(machine: Machine) ->
 
 
 def test_a_job_whose_worker_and_keeper_died_is_found_again_and_never_doubled(machine: Machine) -> None:
-    job = machine.add("sleep 1.2")
+    job = machine.add("sleep 4")
     keeper = machine.worker()
     first = machine.ledger.began(job.id)
     machine.kill_both(keeper)

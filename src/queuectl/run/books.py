@@ -20,16 +20,26 @@ if TYPE_CHECKING:
     from .running import Run
 
 BOOK_KEPT_S = 86400.0
+NEVER = 1 << 62
 ZOMBIE_S = 30.0  # some container's first process never reaps: then nobody will tell
 
 
 class KeeperBooks:
-    """What all keepers of this store have written about processes whose worker died."""
+    """What all keepers of this store have written about processes whose worker died: of those that began at `since` (in
+    clock ticks since boot) or later, and of `also`. Books are long, and hardly anything in them is asked for."""
 
-    def __init__(self, run_folder: str) -> None:
+    def __init__(self, run_folder: str, since: int = NEVER, also: tuple[int, int] = (0, 0)) -> None:
         self._folder = run_folder
+        self._since = since
+        self._also = also
         self._books: dict[str, EndsRead] = {}
         self._ends: dict[tuple[int, int], End] = {}
+
+    def cover(self, start: int) -> None:
+        """From here on a process that began then is asked for: the books are read again from their beginning."""
+        if start < self._since:
+            self._since = start
+            self._books.clear()
 
     def refresh(self) -> None:
         for name in os.listdir(self._folder):
@@ -37,7 +47,7 @@ class KeeperBooks:
                 book = self._books.get(name)
                 if book is None:
                     book = self._books[name] = EndsRead(os.path.join(self._folder, name))
-                self._ends.update(book.news())
+                self._ends.update(book.news(self._since, self._also))
 
     def complete(self, trace: Trace) -> Trace:
         """The trace with its end, when a keeper has seen it."""
@@ -58,6 +68,7 @@ class KeeperBooks:
     def learn_end(self, run: Run) -> bool | None:
         """Fill in how an adopted run ended: by a keeper's word, else by the kernel's. None: ask again in a moment;
         False: nobody has seen it."""
+        self.cover(run.trace.pid_start)
         gone = not run.exists  # looked at before the books: a keeper writes before it reaps
         self.refresh()
         run.trace = self.complete(run.trace)

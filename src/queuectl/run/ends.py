@@ -134,8 +134,9 @@ class EndsRead:
         self._inode = 0
         self._offset = 0
 
-    def news(self) -> dict[tuple[int, int], End]:
-        """What was written since: (pid, start) → its end. From the beginning when the book was rotated."""
+    def news(self, since: int = 0, also: tuple[int, int] = (0, 0)) -> dict[tuple[int, int], End]:
+        """What was written since the last look, of processes that began at `since` or later and of one more: (pid, start) →
+        its end. From the beginning when the book was rotated."""
         try:
             file = open(self._path, "rb")  # noqa: SIM115 - closed below; another keeper may remove it any time
         except FileNotFoundError:
@@ -148,7 +149,8 @@ class EndsRead:
             content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
-        return dict(filter(None, map(_parsed, whole.splitlines())))
+        found = (_parsed(line) for line in whole.splitlines())
+        return {key: end for key, end in filter(None, found) if key[1] >= since or key == also}
 
 
 def _parsed(line: bytes) -> tuple[tuple[int, int], End] | None:

@@ -182,19 +182,27 @@ class Keeper:
             os.kill(worker, signal.SIGTERM)
 
     def keep(self, found: os.waitid_result) -> None:
-        """Write how a job ended, then let its process go."""
-        start, end = self.note(found)
+        """Write how a job ended, then let its process go. What a job has left behind, and is no job, leaves no line: nobody
+        will ask, and whoever takes over reads the whole book."""
+        start, end = self.end_of(found)
+        if not end.leader:
+            os.waitpid(found.si_pid, 0)
+            return
+        self.book.note(found.si_pid, start, end)
         _, _, usage = os.wait4(found.si_pid, 0)
         cpu = round((usage.ru_utime + usage.ru_stime) * 1e6)
         self.book.note(found.si_pid, start, end.but(cpu_us=cpu, memory_max=usage.ru_maxrss * 1024))
 
-    def note(self, found: os.waitid_result) -> tuple[int, End]:
-        """Write the end of a zombie into the book; returns its start time too."""
+    def note(self, found: os.waitid_result) -> None:
+        """Write the end of a zombie into the book."""
+        start, end = self.end_of(found)
+        self.book.note(found.si_pid, start, end)
+
+    def end_of(self, found: os.waitid_result) -> tuple[int, End]:
+        """Its start time, and how it ended."""
         status = found.si_status << 8 if found.si_code == os.CLD_EXITED else found.si_status
         start, leader = facts_of(found.si_pid)
-        end = End(status, time_ns() // 1000, 0, 0, leader, boot_ticks())
-        self.book.note(found.si_pid, start, end)
-        return start, end
+        return start, End(status, time_ns() // 1000, 0, 0, leader, boot_ticks())
 
 
 def facts_of(zombie: int) -> tuple[int, int]:

@@ -35,7 +35,7 @@ from ..model import CALL, CLAIMED, Job, Outcome, WorkerRow
 from ..record import Record
 from ..store import sql
 from . import ends, journal, rescue, spawn
-from .books import KeeperBooks, forget_old
+from .books import NEVER, KeeperBooks, forget_old
 from .journal import Trace
 from .running import Run, outcome_of
 from .tree import ProcessTable, carries_another
@@ -134,7 +134,8 @@ class TakeOver:
         self._row = row
         self._book = book
         self._machine = machine
-        self._books = KeeperBooks(worker.queue.place.run)
+        open_runs = [trace.pid_start for trace in book.traces.values() if trace.status is None and trace.pid_start]
+        self._books = KeeperBooks(worker.queue.place.run, min(open_runs, default=NEVER), (row.pid, row.pid_start))
 
     def run(self) -> None:
         """What is adopted stands in our own journal before: killed at any instant, the old or the new one tells of it."""
