@@ -127,6 +127,25 @@ def test_the_form_says_which_field_is_wrong(site: Site, eyes: Eyes) -> None:
     assert page.evaluate("document.activeElement.getAttribute('aria-invalid')") == "true"
 
 
+def test_schedules_are_added_paused_run_and_removed(site: Site, eyes: Eyes) -> None:
+    page = eyes.open(site, "/#/schedules")
+    page.get_by_role("button", name="New schedule").click()
+    dialog = page.locator("dialog")
+    dialog.get_by_label("Name").fill("nightly")
+    dialog.get_by_label("When").fill("30 2 * * *")
+    dialog.get_by_label("Command").fill("echo by schedule")
+    dialog.get_by_role("button", name="Add").click()
+    page.wait_for_selector("tr:has-text('nightly') >> text=30 2 * * *")
+    page.get_by_role("switch").click()
+    comes(page, "document.querySelector('[role=switch]').getAttribute('aria-checked') === 'false'")
+    assert [one["paused"] for one in site.api("schedules")["schedules"]] == [True]
+    page.get_by_role("button", name="Run now").click()
+    site.until(lambda: [job for job in site.api("jobs?q=by+schedule")["jobs"] if job["state"] == "completed"])
+    page.get_by_role("button", name="Remove").click()
+    dialog.get_by_role("button", name="Remove").click()
+    page.wait_for_selector("text=Nothing is added again and again")
+
+
 def test_spools_show_which_packet_they_wait_for(site: Site, eyes: Eyes) -> None:
     folder = site.folder / "packets"
     subprocess.run([*PROGRAM, "fspl", "queue-init", "-q", str(folder)], check=True, env=site.env, timeout=20)

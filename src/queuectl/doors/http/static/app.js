@@ -16,6 +16,7 @@ const PAGES = {
   queues: { title: 'Queues', view: 'queues', shape: 'queues', key: 'q' },
   spools: { title: 'Spools', view: 'spools', shape: 'spools', key: 's' },
   settings: { title: 'Settings', view: 'settings', shape: 'settings', key: 'e' },
+  schedules: { title: 'Schedules', view: 'schedules', key: 'c' },
   job: { title: 'Job', view: 'job' },
   add: { title: 'New job', view: 'add' },
 };

@@ -69,7 +69,7 @@ class Overview extends View {
         headed('Queues', more('#/queues', 'All queues'), table(QUEUE_SHORT, this.queues, 'two')),
         headed('Running now', more('#/workers', 'Workers'), this.running)),
       h('div.grid',
-        headed('Due next', more('#/jobs?state=pending,failed', 'Waiting jobs'), this.due),
+        headed('Due next', more('#/schedules', 'Schedules'), this.due),
         headed('What went wrong', more('#/dead', 'Dead letters'), this.wrong)));
     this.showSpan();
   }

@@ -63,7 +63,8 @@ class Spools extends View {
   async attach() {
     const input = (name, props) => h('input', { name, ...props });
     const program = h('textarea', { name: 'command', rows: 2, required: true });
-    const body = h('div', field('Folder', input('folder', { required: true, placeholder: '/srv/spool' }), 'On the server; fspl queue-init makes one.'),
+    const folder = input('folder', { required: true, placeholder: '/srv/spool' });
+    const body = h('div', field('Folder', folder, 'On the server; fspl queue-init makes one.'),
       field('Command', program, 'The program and its arguments, one a line; the packet is its standard input.'),
       field('Name', input('name', { placeholder: 'the folder’s' })), field('Queue', input('queue', { placeholder: 'default' })));
     const given = await ask({ title: 'Attach a folder of packets', body, go: 'Attach' });
