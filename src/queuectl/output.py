@@ -80,7 +80,7 @@ def read_pieces(path: str, start: int, end: int | None) -> Iterator[tuple[int, b
                     yield data, f"\n[queuectl: {data - start} bytes were cut out here]\n".encode()
                     start = data
                     continue
-                most = min(most, _next_hole(fd, start, facts.st_size) - start)
+                most = min(most, next_hole(fd, start, facts.st_size) - start)
             piece = os.pread(fd, most, start)
             if not piece:
                 return
@@ -100,7 +100,8 @@ def next_data(fd: int, start: int, size: int) -> int:
         return size  # nothing but a hole up to the end
 
 
-def _next_hole(fd: int, start: int, size: int) -> int:
+def next_hole(fd: int, start: int, size: int) -> int:
+    """Where the next bytes are missing; `size` when none are."""
     try:
         return os.lseek(fd, start, os.SEEK_HOLE)
     except OSError:

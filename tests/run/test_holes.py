@@ -48,3 +48,16 @@ def test_a_range_that_ends_within_the_cut_tells_only_its_part_of_it(log: Path) -
     assert pieces[-1][0] == 1_000_000
     told = sum(len(piece) for _, piece in pieces[:-1])
     assert pieces[-1][1] == b"\n[queuectl: %d bytes were cut out here]\n" % (1_000_000 - 15 - told)
+
+
+def test_a_copy_of_a_cut_log_has_no_byte_that_nobody_wrote(log: Path) -> None:
+    from queuectl.store.pg_output import pieces_of
+
+    at, size, copied = 15, os.path.getsize(log), b""
+    while at < size:
+        pieces = pieces_of(str(log), at, 1_000_000)
+        for place, piece in pieces:
+            assert (b"--- header ---\n" + LINES)[place : place + len(piece)] == piece
+            copied += piece
+        at += 1_000_000
+    assert 0 < len(copied) < 2 * LIMIT

@@ -107,7 +107,7 @@ def pieces_of(path: str, at: int, most: int) -> list[tuple[int, bytes]]:
     try:
         end = min(os.fstat(fd).st_size, at + most)
         while (at := output.next_data(fd, at, end)) < end:
-            piece = os.pread(fd, min(PIECE, end - at), at)
+            piece = os.pread(fd, min(PIECE, end - at, output.next_hole(fd, at, end) - at), at)
             if not piece:
                 break
             found.append((at, piece))
