@@ -34,6 +34,9 @@ where adder is null and exists (select 1 from jobs where lane = lanes.id and sta
 with of as (select cast(? as text) as queue)
 select (select coalesce(sum(n), 0) from counts, of where counts.queue = of.queue and stage in ('claimed', 'running'))
   + (select coalesce(sum(n), 0) from deltas, of where deltas.queue = of.queue and stage in ('claimed', 'running'))""",
+    # Lines get their numbers before their commits, which overtake each other: those of the last moment are not followed yet.
+    sql.NEWEST_LINE: f"""
+select coalesce((select id from history where at_us < {NOW_US} - 250000 order by id desc limit 1), 0)""",
     sql.READY_LANES: """
 select id, queue from lanes
 where adder is null and exists (select 1 from jobs where lane = lanes.id and stage = 'ready') limit 1000""",

@@ -54,6 +54,8 @@ where lanes.ready > 0 and lanes.adder is null and not queues.paused"""
 LIMITED_WAIT = """
 select 1 from lanes join queues on queues.name = lanes.queue left join limits on limits.key = lanes.limit_key
 where lanes.ready > 0 and (queues.parallel is not null or limits.parallel is not null) limit 1"""
+# Up to where the history may be followed: no line below it is still to come.
+NEWEST_LINE = "select max(id) as followed from history"
 READY_LANES = "select id, queue from lanes where ready > 0 and adder is null limit 1000"
 LANES_READY = "select queue, needs, ready from lanes where ready > 0 and adder is null"
 QUEUE_STARTED = "update queues set next_us = ? where name = ?"

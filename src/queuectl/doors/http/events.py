@@ -12,6 +12,7 @@ import asyncio
 import json
 
 from ... import bell, codec, report
+from ...store import sql
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ NEWS = """
 select history.id, history.job, history.at_us, history.event, jobs.id, jobs.state, history.stage, jobs.queue, jobs.label
 from history left join jobs on jobs.number = history.job
 where history.id > ? and history.id <= ? order by history.id limit ?"""
-NEWEST = "select max(id) from history"
 
 
 class Stream:
@@ -202,7 +202,7 @@ class Tail:
 
 
 def _newest(queue: Queue) -> int:
-    return int(queue.store.run(NEWEST)[0][0] or 0)
+    return int(queue.store.run(sql.NEWEST_LINE)[0][0] or 0)
 
 
 def _news(queue: Queue, after: int, upto: int | None = None) -> tuple[int, list[tuple[Any, ...]] | None]:
