@@ -13,7 +13,8 @@ from behaviour.harness import eventually
 import queuectl
 from queuectl import codec, ops
 from queuectl.model import Argv, Options, Query, Shell, Spec
-from queuectl.remote import RemoteQueue, body_of
+from queuectl.remote import RemoteQueue
+from queuectl.remote_nouns import body_of
 
 from .conftest import Server
 
