@@ -24,7 +24,7 @@ Description=queuectl worker
 
 [Service]
 ExecStart={command}
-Environment=QUEUECTL_DB_PATH={database}
+Environment="{where}"
 KillMode=process
 KillSignal=SIGTERM
 OOMPolicy=continue
@@ -44,7 +44,8 @@ def unit_path() -> str:
 
 def unit_text(place: Place, slots: int) -> str:
     command = f"{sys.executable} -m queuectl worker start --count {slots}"
-    return UNIT.format(command=command.replace("%", "%%"), database=place.database.replace("%", "%%"))
+    where = f"QUEUECTL_URL={place.url}" if place.url else f"QUEUECTL_DB_PATH={place.database}"
+    return UNIT.format(command=command.replace("%", "%%"), where=where.replace("%", "%%"))
 
 
 def install(place: Place, slots: int) -> list[str]:
