@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 PR_SET_CHILD_SUBREAPER = 36
 RENEW = 85  # the worker's exit status that asks for new code under running jobs
 LEFT = 86  # its exit status when it was told to leave them running
-HOPELESS = (2, 3, 4, 5, 7)  # a start that failed for a reason that another start would meet again
+STORAGE = 7
+HOPELESS = (2, 3, 4, 5, STORAGE)  # a start that failed for a reason that another start would meet again
 GOOD_RUN_S = 1.0  # a worker that lived so long did not die of its start
 PAUSE_S_MAX = 2.0
 DEATHS_MAX = 6  # a worker that never gets going is not started for ever
@@ -134,7 +135,8 @@ class Keeper:
         self.proven = self.proven or lived or code >= 128
         self.deaths = 0 if lived or code >= 128 else self.deaths + 1
         # Where a worker has worked before, no trouble is without hope: a full disk, for one, passes.
-        hopeless = not self.proven and (code in HOPELESS or self.deaths > DEATHS_MAX)
+        final = code in HOPELESS and (code != STORAGE or self.deaths > 1)  # a disk may fail once
+        hopeless = not self.proven and (final or self.deaths > DEATHS_MAX)
         if code in (0, LEFT) or hopeless or (self.stopping and code < 128):
             self.jobs_left = self.jobs_left or code != 0
             self.over = self.over or hopeless

@@ -221,6 +221,9 @@ class TakeOver:
             found.add(carrier)
         last = self._books.death_of(self._row)
         known = _named(self._worker.queue.place.run)
+        for process, run in known.items():
+            if run == (job.number, job.run) and process[1] >= trace.pid_start:
+                return process  # somebody who took over before us had found it, and died before the store knew
         fitting = [
             (pid <= trace.pid_before, start, pid)  # numbers go up, but for the one time that they begin anew
             for pid, start in found
@@ -244,10 +247,10 @@ class TakeOver:
         return interrupted(self._worker.terms, job, "the machine was restarted, or the worker's container is gone")
 
 
-def _named(folder: str) -> set[tuple[int, int]]:
-    """The processes that stand in any worker's journal: of those none is nameless."""
+def _named(folder: str) -> dict[tuple[int, int], tuple[int, int]]:
+    """The processes that stand in any worker's journal, each with its job and run: of those none is nameless."""
     books = [journal.read(os.path.join(folder, name)) for name in os.listdir(folder) if name.startswith("worker-")]
-    return {(trace.pid, trace.pid_start) for book in books for trace in book.traces.values() if trace.pid}
+    return {(trace.pid, trace.pid_start): key for book in books for key, trace in book.traces.items() if trace.pid}
 
 
 def _shown_running(store: Store, job: Job, trace: Trace, now: int) -> Job:

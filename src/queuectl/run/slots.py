@@ -113,8 +113,13 @@ class Slots:
             run.close()
             self._look_at(run)
         elif run.pidfd >= 0:
-            self.poll.register(run.pidfd)
-            self._by_fd[run.pidfd] = run
+            try:
+                self.poll.register(run.pidfd)
+            except OSError as fault:  # it runs all the same: that it could not be started must not be believed
+                self._say(f"jobs are watched by looking at them: {fault.strerror}")
+                run.close()
+            else:
+                self._by_fd[run.pidfd] = run
 
     def tell(self) -> list[Run]:
         """Runs that the store should hear of now; those that were so short that they have ended are told by their end."""
