@@ -60,10 +60,9 @@ class KeeperBooks:
         """The ended processes that were leaders of a session, as each job is."""
         return {key for key, end in self._ends.items() if end.leader}
 
-    def death_of(self, row: WorkerRow) -> int | None:
-        """When a keeper saw this worker dead, in ticks since boot."""
-        end = self._ends.get((row.pid, row.pid_start))
-        return None if end is None else end.ticks
+    def death_of(self, row: WorkerRow) -> End | None:
+        """How and when a keeper saw this worker dead."""
+        return self._ends.get((row.pid, row.pid_start))
 
     def learn_end(self, run: Run) -> bool | None:
         """Fill in how an adopted run ended: by a keeper's word, else by the kernel's. None: ask again in a moment;

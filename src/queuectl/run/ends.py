@@ -1,6 +1,6 @@
 """The keeper's book: how each process ended that was left to it, one line each, written before the process is reaped.
 
-    pid start status time cpu mem leader ticks
+    pid start status time cpu mem leader ticks newest
 
 Once more with what it used, after it was reaped. A worker that takes over reads the books of all keepers of its store.
 The keeper holds a lock on it for as long as it lives: that is seen from other containers too, where its number is not.
@@ -33,6 +33,7 @@ class End(Record):
     memory_max: int
     leader: int  # of a session, as each job is
     ticks: int  # when it was seen, in the unit of process start times
+    newest_pid: int = 0  # of a worker: the newest process number when it was seen dead; it can have started none after
 
 
 class EndsBook:
@@ -160,7 +161,8 @@ def _parsed(line: bytes) -> tuple[tuple[int, int], End] | None:
     """
     try:
         pid, start, *rest = [int(word) for word in line.split()]
-        return (pid, start), End(*rest) if len(rest) == len(End.fields) else _missing(line)
+        # A keeper of an earlier version writes no newest number.
+        return (pid, start), End(*rest) if len(rest) in (len(End.fields) - 1, len(End.fields)) else _missing(line)
     except ValueError:
         return None  # not a line of ours: a damaged disk
 

@@ -124,7 +124,7 @@ class Keeper:
     def worker_ended(self, found: os.waitid_result) -> None:
         """In good order, or without hope: stay only for the jobs that are left. Otherwise start it again."""
         began = self.workers.pop(found.si_pid)
-        self.note(found)  # its time of death tells which processes it cannot have started
+        self.note(found, newest_pid())  # both tell which processes it cannot have started
         os.waitpid(found.si_pid, 0)
         code = exit_code(found)
         if code == RENEW:
@@ -195,10 +195,10 @@ class Keeper:
         cpu = round((usage.ru_utime + usage.ru_stime) * 1e6)
         self.book.note(found.si_pid, start, end.but(cpu_us=cpu, memory_max=usage.ru_maxrss * 1024))
 
-    def note(self, found: os.waitid_result) -> None:
+    def note(self, found: os.waitid_result, newest: int = 0) -> None:
         """Write the end of a zombie into the book."""
         start, end = self.end_of(found)
-        self.book.note(found.si_pid, start, end)
+        self.book.note(found.si_pid, start, end.but(newest_pid=newest))
 
     def end_of(self, found: os.waitid_result) -> tuple[int, End]:
         """Its start time, and how it ended."""
@@ -219,6 +219,15 @@ def facts_of(zombie: int) -> tuple[int, int]:
 
 def exit_code(found: os.waitid_result) -> int:
     return int(found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status)
+
+
+def newest_pid() -> int:
+    """The number of the process that was started last; 0 where the system does not say."""
+    try:
+        with open("/proc/loadavg", "rb") as file:
+            return int(file.read().split()[-1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def describe(found: os.waitid_result) -> str:

@@ -36,6 +36,7 @@ from ..record import Record
 from ..store import sql
 from . import ends, journal, rescue, spawn
 from .books import NEVER, KeeperBooks, forget_old
+from .ends import End
 from .journal import Trace
 from .running import Run, outcome_of
 from .tree import ProcessTable, carries_another
@@ -227,7 +228,7 @@ class TakeOver:
         fitting = [
             (pid <= trace.pid_before, start, pid)  # numbers go up, but for the one time that they begin anew
             for pid, start in found
-            if trace.pid_start <= start and (last is None or start <= last) and (pid, start) not in known
+            if trace.pid_start <= start and (pid, start) not in known and (last is None or _before(last, trace, pid, start))
         ]
         return (min(fitting)[2], min(fitting)[1]) if fitting else None
 
@@ -245,6 +246,17 @@ class TakeOver:
         if same_boot and job.stage == CLAIMED and trace is None:
             return GivenBack("its worker is gone and had not started it")
         return interrupted(self._worker.terms, job, "the machine was restarted, or the worker's container is gone")
+
+
+def _before(death: End, trace: Trace, pid: int, start: int) -> bool:
+    """Whether a process can have been started before its worker's death: what begins later is something else's.
+
+    >>> death, trace = End(9, 0, 0, 0, 0, ticks=70, newest_pid=500), Trace(1, 1, pid_before=480)
+    >>> [_before(death, trace, pid, 70) for pid in (481, 500, 501)], _before(death, trace, 481, 71)
+    ([True, True, False], False)
+    """
+    wrapped = not trace.pid_before <= death.newest_pid  # or the number is not known
+    return start <= death.ticks and (wrapped or pid <= death.newest_pid)
 
 
 def _named(folder: str) -> dict[tuple[int, int], tuple[int, int]]:
