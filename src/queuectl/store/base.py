@@ -8,17 +8,17 @@ from _operator import attrgetter
 from _thread import RLock
 
 from .. import clock
-from ..bell import Listener
 from ..errors import Conflict
 from ..model import BLOCKED, COMMAND, HELD, LATER, READY, Attempt, HistoryEntry, Job, WorkerRow
 from ..record import Record
 from . import sql
+from .engine import Engine
 from .sums import Sums
 from .transaction import Transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from ..lifecycle import Change, Event
@@ -40,7 +40,7 @@ class Claimed(Record):
     opens_us: int | None
 
 
-class Store:
+class Store(Engine):
     """One queue's durable truth. Usable from several threads: each transaction holds `lock`."""
 
     def __init__(self, place: Place) -> None:
@@ -48,115 +48,6 @@ class Store:
         self.lock = RLock()
         self.sums = Sums()
         self._lanes: dict[tuple[str, str], int] = {}
-
-    shared = False  # between machines: what is of one machine alone is looked at with care
-    busy_s_max = 20.0  # a worker whose store is busy for longer ends: it may be that worker's own doing
-    impatient = 0  # a thread that would rather be refused than wait for a server to come back
-    patient = 0  # in a worker: the thread that does wait
-    lease_until_s = float("inf")  # until when, since boot, nobody takes this worker for dead
-
-    # ------------------------------------------------------------ the engine's part
-
-    def run(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        raise NotImplementedError  # an engine's
-
-    def run_many(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
-        raise NotImplementedError  # an engine's
-
-    def stream(self, statement: str, bindings: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-        raise NotImplementedError  # an engine's
-
-    def begin(self) -> None:
-        raise NotImplementedError  # an engine's
-
-    def end(self) -> None:
-        raise NotImplementedError  # an engine's
-
-    def undo(self) -> None:
-        raise NotImplementedError  # an engine's
-
-    def checkpoint(self) -> None:
-        raise NotImplementedError  # an engine's
-
-    def shrink(self) -> None:
-        raise NotImplementedError  # an engine's
-
-    def wal_bytes(self) -> int:
-        raise NotImplementedError  # an engine's
-
-    def guard(self, *words: str) -> None:
-        """Nobody else adds what these words name until this transaction ends: an id, a key."""
-
-    def settle_claims(self) -> None:
-        """Wait for the claims that have begun, because what may start is about to change; inside a transaction."""
-
-    def keep_lease(self, worker: int, lease_s: float) -> float | None:
-        """Let nobody take this worker for dead, when it is time to; inside a transaction. Returns until when since boot, in
-        seconds, that holds once the transaction is committed."""
-        return None
-
-    def break_link(self) -> None:
-        """Let whoever waits for an answer wait no longer."""
-
-    def make_room(self, path: str, job: Job) -> None:
-        """Before a run writes to its log here: what earlier runs of the job wrote elsewhere has its place in it."""
-
-    def fetch_input(self, name: str, path: str) -> None:
-        """Have what a job gets on its standard input at this path, wherever it was added."""
-
-    def fetch_log(self, job: Job, stream: str, path: str) -> str:
-        """The path, with what other machines wrote to this log."""
-        return path
-
-    def may_rescue(self) -> bool:
-        """Whether a worker of another machine that has kept no lease is dead for certain."""
-        return False
-
-    def lost_worker(self, but: list[int]) -> int | None:
-        """One whose lease has run out, none of `but`; nobody else can take it until this transaction ends."""
-        return None
-
-    def take_lease(self, worker: int) -> None:
-        """From here on this worker's word counts for nothing; inside a transaction."""
-
-    def leased_workers(self) -> list[WorkerRow]:
-        """The workers that hold a lease, where there are leases."""
-        return self.workers()
-
-    def notify(self, name: str) -> int | None:
-        """Ring a bell on other machines; returns how many workers there are, when it is known."""
-        return None
-
-    def listener(self, folder: str, name: str) -> Listener:
-        """Somebody who waits for a bell."""
-        return Listener(folder, name)
-
-    def close(self) -> None:
-        raise NotImplementedError  # an engine's
-
-    def columns(self, table: str) -> list[str]:
-        """The names of a table's columns that are written, in alphabetical order."""
-        raise NotImplementedError  # an engine's
-
-    def renumber(self) -> None:
-        """Let what is numbered go on behind what rows there are, which came from elsewhere."""
-        raise NotImplementedError  # an engine's
-
-    def set_sums(self, counts: list[Any], totals: list[Any], ready: list[tuple[int, int]]) -> None:
-        """Put these in the place of all sums; inside a transaction."""
-        for name in ("counts", "totals"):
-            self.run(f"delete from {name}")
-        self.run_many("insert into counts (queue, state, stage, n) values (?, ?, ?, ?)", counts)
-        names = "queue, succeeded, failed, duration_us, waited_us"
-        self.run_many(f"insert into totals ({names}) values (?, ?, ?, ?, ?)", totals)
-        self.run("update lanes set ready = 0")
-        self.run_many("update lanes set ready = ? where id = ?", [(n, lane) for lane, n in ready])
-
-    def keep_log(self, job: Job, stream: str, path: str) -> None:
-        """Have a log that came from elsewhere where the logs of this store are."""
-
-    def keep_inputs(self, names: list[str]) -> None:
-        """The same for what jobs get on their standard input."""
 
     # ------------------------------------------------------------ transactions
 
@@ -251,6 +142,16 @@ class Store:
     def history(self, number: int) -> list[HistoryEntry]:
         rows = self.run(f"select {sql.HISTORY} from history where job = ? order by id", (number,))
         return [HistoryEntry(*row) for row in rows]
+
+    def set_sums(self, counts: list[Any], totals: list[Any], ready: list[tuple[int, int]]) -> None:
+        """Put these in the place of all sums; inside a transaction."""
+        for name in ("counts", "totals"):
+            self.run(f"delete from {name}")
+        self.run_many("insert into counts (queue, state, stage, n) values (?, ?, ?, ?)", counts)
+        names = "queue, succeeded, failed, duration_us, waited_us"
+        self.run_many(f"insert into totals ({names}) values (?, ?, ?, ?, ?)", totals)
+        self.run("update lanes set ready = 0")
+        self.run_many("update lanes set ready = ? where id = ?", [(n, lane) for lane, n in ready])
 
     # ------------------------------------------------------------ changing
 
@@ -432,6 +333,10 @@ class Store:
 
     def workers(self) -> list[WorkerRow]:
         return [WorkerRow(*row) for row in self.run(f"select {sql.WORKER} from workers order by id")]
+
+    def leased_workers(self) -> list[WorkerRow]:
+        """The workers that hold a lease, where there are leases."""
+        return self.workers()
 
     def ask_worker(self, worker: int, what: str) -> None:
         self.run("update workers set stopping = ? where id = ?", (what, worker))

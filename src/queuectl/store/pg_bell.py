@@ -19,7 +19,7 @@ from .pg_link import psycopg
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .postgres import PostgresStore
+    from .pg_connection import PostgresConnection
 
 QUIET_S = {bell.WORK: 0.01, bell.DONE: 0.05}
 AGAIN_S, AGAIN_S_MAX = 0.2, 5.0
@@ -34,7 +34,7 @@ def channel(store_id: str, name: str) -> str:
 class Ringer:
     """One process's hand on the bells."""
 
-    def __init__(self, store: PostgresStore) -> None:
+    def __init__(self, store: PostgresConnection) -> None:
         self._store = store
         self._rung: dict[str, float] = {}
         self._later: dict[str, Timer] = {}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..model import Serving
-    from .postgres import PostgresStore
+    from .pg_connection import PostgresConnection
 
 CHEAP_S = 0.003  # what takes no longer is done each time
 SHARE = 20  # what does takes at most one part in so many of the time
@@ -67,7 +67,7 @@ class Marks:
 class SharedClaim(Claim):
     """One claim of one worker, beside others at the same moment."""
 
-    _store: PostgresStore
+    _store: PostgresConnection
 
     def pick(self, free: int, ahead: int, serving: Serving) -> list[Job]:
         store = self._store

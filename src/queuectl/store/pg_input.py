@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from .postgres import PostgresStore
+    from .pg_connection import PostgresConnection
 
 PIECE = 262_144
 ADD = "insert into inputs (name, start, body) values (?, ?, ?) on conflict (name, start) do nothing"
@@ -19,7 +19,7 @@ AT_ONCE = 16  # pieces, which bounds the memory that a large input takes
 
 
 class Inputs:
-    def __init__(self, store: PostgresStore) -> None:
+    def __init__(self, store: PostgresConnection) -> None:
         self._store = store
 
     def keep(self, names: list[str]) -> None:

@@ -16,7 +16,7 @@ from . import pg_sql
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .postgres import PostgresStore
+    from .pg_connection import PostgresConnection
 
 LEASE_S = 60.0
 RENEWALS = 4  # in one lease
@@ -24,7 +24,7 @@ TICK_S = 5.0  # a worker commits at least so often
 
 
 class Leases:
-    def __init__(self, store: PostgresStore) -> None:
+    def __init__(self, store: PostgresConnection) -> None:
         self._store = store
         self.lease_s = LEASE_S
         self.until_s = float("inf")  # since boot: what this process's own worker may count on

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..model import Job
-    from .postgres import PostgresStore
+    from .pg_connection import PostgresConnection
 
 PIECE = 262_144
 PUT = """
@@ -32,7 +32,7 @@ group by job"""
 
 
 class Outputs:
-    def __init__(self, store: PostgresStore) -> None:
+    def __init__(self, store: PostgresConnection) -> None:
         self._store = store
         self.lengths: dict[int, int] = {}  # of the logs of jobs that were claimed and have run before
 
