@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 
 from ... import bell, codec, report
 from ...store import sql
@@ -25,6 +26,7 @@ GATHER_S = 0.1  # what happens inside this time is told together,
 GATHER_MORE_S = 0.002  # and so much longer for each listener: a crowd must not slow the work down
 STATUS_EVERY = 2  # gatherings: counts are told at most five times a second
 HEARTBEAT_S = 15.0
+AGAIN_S = 1.0
 CHANGES_MAX = 200  # of one gathering; more are told as `many`
 BUFFER_MAX = 512_000  # bytes that wait for a slow reader
 STREAMS_MAX = 500
@@ -118,7 +120,7 @@ class Tail:
     async def _begin(self) -> None:
         if self._task is None:
             self._ready.clear()
-            self._task = asyncio.get_running_loop().create_task(self._follow())
+            self._task = asyncio.get_running_loop().create_task(self._follow_on())
         await self._ready.wait()
 
     def _rest(self) -> None:
@@ -135,6 +137,18 @@ class Tail:
                 changed.set()
 
     # ------------------------------------------------------------ what happens
+
+    async def _follow_on(self) -> None:
+        """Whatever keeps the history from being read, nobody is left waiting: streams end, so that they come again, who
+        waits for a job looks for himself, and it is tried again."""
+        while True:
+            try:
+                await self._follow()
+            except Exception as fault:
+                print(f"queuectl: the web cannot tell what happens: {fault}; trying again", file=sys.stderr, flush=True)
+                self._ready.set()
+                self.close()
+                await asyncio.sleep(AGAIN_S)
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
