@@ -67,7 +67,8 @@ class Slots:
     def start(self, job: Job) -> None:
         """Start a job. Raises OSError when the system refuses: nothing was started then. A job that cannot be started by
         its own fault has ended."""
-        options = self._terms.options_of(job)
+        # Asked before: a refusal behind the start would be taken for one of the start.
+        options, timeout_s = self._terms.options_of(job), self._terms.timeout_of(job)
         try:
             trace = self._launcher.launch(job, options)
         except spawn.CannotStart as fault:
@@ -79,7 +80,7 @@ class Slots:
             self._not_started(job)
             raise
         else:
-            run = Run(job, trace, spawn.cookie_of(self._store_id, job), options, self._terms.timeout_of(job))
+            run = Run(job, trace, spawn.cookie_of(self._store_id, job), options, timeout_s)
             self.untold.append(run)
             if self._look_s > holes.LOOK_S:  # nobody knows yet how fast the new one prints
                 self._look_s = holes.LOOK_S
