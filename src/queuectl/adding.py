@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import clock, codec, jsontext
+from . import clock, jsontext, shown
 from .bulk import BulkAdd
 from .errors import Conflict, InvalidInput, NotFound, QueueError
 from .model import Job, Shell, Spec
@@ -69,7 +69,7 @@ def add_each(queue: Queue, wishes: list[Wish]) -> list[Added | QueueError]:
 
 
 def _added(job: Job) -> Added:
-    return Added(jsontext.dumps(codec.job_object(job)), job.id)
+    return Added(jsontext.dumps(shown.job_object(job)), job.id)
 
 
 def _is_plain(wish: Wish) -> bool:

@@ -6,7 +6,7 @@ It is added in the transaction that records the end, so that no end goes untold,
 
 from __future__ import annotations
 
-from . import codec, jsontext
+from . import codec, jsontext, shown
 from .config import Config
 from .model import RERUN, Call, Options, Serving, Spec
 from .newjob import Origin, new_job
@@ -46,7 +46,7 @@ def callback_of(job: Job, now: int) -> Job | None:
         options.callback,
         method="POST",
         headers=(("Content-Type", "application/json"),),
-        body=jsontext.dumps(codec.job_object(job)),
+        body=jsontext.dumps(shown.job_object(job)),
         sign=options.callback_sign,
     )
     # The servers that keep a queue for themselves make no calls, but for one.

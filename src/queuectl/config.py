@@ -78,7 +78,7 @@ def _one_of(*choices: str) -> Callable[[Any, str], str]:
 def _networks(value: Any, name: str) -> str:
     from .addresses import networks  # here: who sets no such thing has no use for them
 
-    return networks(value, name) if value else ""
+    return networks(value, name) if value != "" else ""
 
 
 # One row per setting: check, and what it means.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import clock, codec, dependencies, limits, spools
+from . import clock, dependencies, limits, shown, spools
 from .bell import NO_WORKER
 from .model import CALL, COMMAND, TAG, Job, Limit, Query, Serving
 from .schedule import ago, rate_text
@@ -49,11 +49,11 @@ SHOWN_MAX = 20
 
 def _ended(job: Job) -> str:
     if job.state == "completed":
-        return f"it completed at {codec.iso(job.finished_us)}"
+        return f"it completed at {shown.iso(job.finished_us)}"
     if job.state == "cancelled":
         if job.reason != "cancelled":
             return f"it was cancelled because {job.reason}; 'queuectl retry {job.id}' runs it all the same"
-        return f"it was cancelled at {codec.iso(job.finished_us)}; 'queuectl retry {job.id}' runs it again"
+        return f"it was cancelled at {shown.iso(job.finished_us)}; 'queuectl retry {job.id}' runs it again"
     how = job.reason or f"exit status {job.exit_code}"
     times = "once" if job.attempts == 1 else f"{job.attempts} times"
     return f"it failed {times}, at last with {how}; 'queuectl dlq retry {job.id}' runs it again"
@@ -63,7 +63,7 @@ def _waits_for_time(job: Job) -> str:
     assert job.due_us is not None
     left = max(0.0, (job.due_us - clock.now_us()) / 1e6)
     why = f"it failed {job.attempts} of {job.max_retries + 1} times and runs again" if job.attempts else "it is due"
-    return f"{why} at {codec.iso(job.due_us)}, in {ago(left + 0.999)}"
+    return f"{why} at {shown.iso(job.due_us)}, in {ago(left + 0.999)}"
 
 
 def _waits_for_slot(queue: Queue, job: Job) -> list[str]:
@@ -88,7 +88,7 @@ def _limited(what: str, limit: Limit) -> list[str]:
     if limit.interval_us is not None:
         reasons.append(f"{what} starts at most {rate_text(limit.interval_us)}")
     if limit.next_us is not None and limit.next_us > clock.now_us():
-        reasons.append(f"{what} starts nothing before {codec.iso(limit.next_us)}")
+        reasons.append(f"{what} starts nothing before {shown.iso(limit.next_us)}")
     return reasons
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from . import codec
+from . import codec, shown
 from .errors import NotAllowed
 from .model import Argv, Attempt, Call, Function, Job, Options, Shell, Spec
 from .schedule import instant_us
@@ -36,7 +36,7 @@ def body_of(spec: Spec) -> dict[str, Any]:
 
 def _plain(place: str, value: Any) -> Any:
     if place == "run_at_us":
-        return codec.iso_exact(value)
+        return shown.iso_exact(value)
     return list(value) if isinstance(value, tuple) else value
 
 

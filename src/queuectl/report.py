@@ -5,7 +5,7 @@ Nothing here counts jobs: sums are kept with each write, and what is read row by
 
 from __future__ import annotations
 
-from . import codec, trouble
+from . import shown, trouble
 from .model import COMMAND, STATES
 from .store import sql, stats
 from .workers import living
@@ -49,8 +49,8 @@ def overview(queue: Queue) -> dict[str, Any]:
         "queues": stats.by_queue(queue.store),
         "slots_busy": found["processing"],
         "slots": found["active_workers"],
-        "oldest_waiting_at": codec.iso(min(waiting.values(), default=None)),
-        "next_due_at": codec.iso(queue.store.next_due()),
+        "oldest_waiting_at": shown.iso(min(waiting.values(), default=None)),
+        "next_due_at": shown.iso(queue.store.next_due()),
         "store_id": store_id,
     }
 
@@ -105,8 +105,8 @@ def workers(queue: Queue) -> list[dict[str, Any]]:
     found = []
     for row in living(queue.store):
         jobs = queue.store.jobs_of_worker(row.id)
-        running = [{"id": j.id, "command": j.command[:500], "since": codec.iso(j.started_us)} for j in jobs if j.stage == "running"]
-        found.append({**codec.worker_object(row, []), "running": running})
+        running = [{"id": j.id, "command": j.command[:500], "since": shown.iso(j.started_us)} for j in jobs if j.stage == "running"]
+        found.append({**shown.worker_object(row, []), "running": running})
     return found
 
 
@@ -124,7 +124,7 @@ def dead(queue: Queue, limit: int = DEAD_GROUPS) -> dict[str, Any]:
 
 def _group(queue: Queue, reason: str | None, exit_code: int | None, jobs: list[tuple[int, str]]) -> dict[str, Any]:
     job = queue.store.job(jobs[0][0])
-    newest = None if job is None else codec.job_object(job)
+    newest = None if job is None else shown.job_object(job)
     ids = [job_id for _, job_id in jobs[:5]]
     return {"reason": reason, "exit_code": exit_code, "count": len(jobs), "newest": newest, "ids": ids}
 
@@ -135,7 +135,7 @@ def schedule(queue: Queue, limit: int) -> list[dict[str, Any]]:
     from .store import sql
 
     statement = f"select {sql.JOB} from jobs where stage = 'later' order by due_us limit ?"
-    return [codec.job_object(Job(*row)) for row in queue.store.run(statement, (limit,))]
+    return [shown.job_object(Job(*row)) for row in queue.store.run(statement, (limit,))]
 
 
 def series(queue: Queue, span: str, now_us: int) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def series(queue: Queue, span: str, now_us: int) -> dict[str, Any]:
         "duration_percentiles": _percentiles([took for _, took, _ in runs]),
         "wait_percentiles": _percentiles([waited for _, _, waited in runs if waited is not None]),
         "points": [_point(at, runs) for at, runs in steps.items()],
-        "covers_from": codec.iso(first if whole else rows[-1][0]),
+        "covers_from": shown.iso(first if whole else rows[-1][0]),
     }
 
 
@@ -179,7 +179,7 @@ def _point(at: int, runs: list[tuple[bool, float, float | None]]) -> dict[str, A
     good = sum(succeeded for succeeded, _, _ in runs)
     waits = sorted(waited for _, _, waited in runs if waited is not None)
     return {
-        "at": codec.iso(at),
+        "at": shown.iso(at),
         "completed": good,
         "failed": len(runs) - good,
         "duration_p50_s": stats.percentile(sorted(took for _, took, _ in runs), 50),

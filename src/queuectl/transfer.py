@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 
-from . import bell, calls, clock, codec, payload
+from . import bell, calls, clock, codec, payload, shown
 from .bulk import BulkAdd
 from .errors import Conflict, InvalidInput
 from .model import (
@@ -85,9 +85,9 @@ def job_line(queue: Queue, job: Job, with_env: bool = False) -> dict[str, Any]:
         "exit_code": job.exit_code,
         "reason": job.reason,
         **{key: getattr(job, key) for key in ("queue", "priority", "max_retries", "key", "limit_key", "label", "cwd", "umask")},
-        "where": codec.job_object(job)["where"],
+        "where": shown.job_object(job)["where"],
         "timeout": job.timeout_s,
-        **{name: codec.iso_exact(at) for name, at in zip(TIME_KEYS, _times(job), strict=True)},
+        **{name: shown.iso_exact(at) for name, at in zip(TIME_KEYS, _times(job), strict=True)},
         **{name: getattr(options, place) for name, place in OPTION_KEYS.items()},
         "no_retry": list(options.no_retry),
         "stdin": _stdin(queue, job),
@@ -98,7 +98,7 @@ def job_line(queue: Queue, job: Job, with_env: bool = False) -> dict[str, Any]:
 
 
 def _times(job: Job) -> tuple[int | None, ...]:
-    return job.created_us, job.updated_us, job.run_at_us, codec.waits_until(job), job.started_us, job.finished_us
+    return job.created_us, job.updated_us, job.run_at_us, shown.waits_until(job), job.started_us, job.finished_us
 
 
 def _stdin(queue: Queue, job: Job) -> str | None:
@@ -156,7 +156,7 @@ def _work_object(job: Job) -> dict[str, Any]:
         case Call() as call:
             return {"call": calls.call_object(call)}
         case Function():
-            return {"function": codec.function_object(job.work)}
+            return {"function": shown.function_object(job.work)}
         case _:
             return {"argv": None}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from queuectl import calls, codec, work
+from queuectl import calls, codec, shown, work
 from queuectl.errors import InvalidInput
 from queuectl.lifecycle import a_job
 from queuectl.model import HOLD, RERUN, Call
@@ -91,17 +91,17 @@ def test_what_may_not_be_done_twice_waits_for_a_person_after_a_cut(method: str, 
 def test_secrets_of_a_call_are_not_shown() -> None:
     asked = codec.spec_from_object({"url": "https://me:hush@a/x", "headers": {"Authorization": "Bearer hush", "X-A": "b"}}).work
     row = a_job(**work.work_columns(asked))
-    shown = codec.job_object(row)
-    assert "hush" not in str(shown)
-    assert shown["command"] == "GET https://me:***@a/x"
-    assert shown["call"]["headers"] == [["Authorization", "***"], ["X-A", "b"]]
+    found = shown.job_object(row)
+    assert "hush" not in str(found)
+    assert found["command"] == "GET https://me:***@a/x"
+    assert found["call"]["headers"] == [["Authorization", "***"], ["X-A", "b"]]
     assert work.work_of(row) == asked
 
 
 def test_a_function_is_a_name_and_arguments_that_json_can_hold() -> None:
     asked = codec.spec_from_object({"function": "resize", "args": ["a.png", 3], "kwargs": {"deep": {"x": [None, True]}}}).work
     row = a_job(**work.work_columns(asked))
-    assert codec.job_object(row)["function"] == {"name": "resize", "args": ["a.png", 3], "kwargs": {"deep": {"x": [None, True]}}}
+    assert shown.job_object(row)["function"] == {"name": "resize", "args": ["a.png", 3], "kwargs": {"deep": {"x": [None, True]}}}
     assert work.work_of(row) == asked
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl import codec, jsontext
+from queuectl import codec, jsontext, shown
 from queuectl.errors import InvalidInput
 from queuectl.lifecycle import a_job
 from queuectl.model import Argv, Options, Shell, Spec
@@ -265,20 +265,20 @@ FIRST = ("id", "command", "state", "attempts", "max_retries", "created_at", "upd
 
 @given(JOBS)
 def test_a_job_is_shown_in_one_shape_that_json_holds(job: Any) -> None:
-    shown = codec.job_object(job)
-    assert tuple(shown)[: len(FIRST)] == FIRST
-    assert jsontext.loads(jsontext.dumps(shown)) == shown
-    assert shown["id"] == (job.name or str(job.number))
-    assert set(shown) == set(codec.job_object(a_job()))
+    found = shown.job_object(job)
+    assert tuple(found)[: len(FIRST)] == FIRST
+    assert jsontext.loads(jsontext.dumps(found)) == found
+    assert found["id"] == (job.name or str(job.number))
+    assert set(found) == set(shown.job_object(a_job()))
 
 
 @given(JOBS)
 def test_the_next_run_is_shown_only_while_a_job_waits_for_it(job: Any) -> None:
-    shown = codec.job_object(job)["next_run_at"]
-    assert (shown is not None) == (job.stage in ("later", "held") and job.due_us is not None)
+    found = shown.job_object(job)["next_run_at"]
+    assert (found is not None) == (job.stage in ("later", "held") and job.due_us is not None)
 
 
 @given(JOBS)
 def test_a_job_of_an_argument_list_shows_it_unharmed(job: Any) -> None:
     words = None if job.work is None else jsontext.loads(job.work)
-    assert codec.job_object(job.but(kind="argv" if words else "shell"))["argv"] == words
+    assert shown.job_object(job.but(kind="argv" if words else "shell"))["argv"] == words

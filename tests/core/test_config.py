@@ -29,6 +29,16 @@ VALUES: dict[str, tuple[list[tuple[Any, Any]], list[Any]]] = {
     "min_free": ([(0, 0), ("1G", 1_000_000_000)], [-1, "x", 1.5, None, True, []]),
     "output_over": ([("cut", "cut"), ("kill", "kill")], ["", "Cut", 1, None, True, []]),
     "keep_days": ([(0, 0), ("0.5", 0.5), (30, 30)], [-1, 36501, "x", None, True]),
+    "copy_output": ([(0, 0), ("16M", 16_000_000)], [-1, "x", 1.5, None, True]),
+    "object_store": ([("", ""), ("s3://b/a", "s3://b/a"), ("file:///srv/out", "file:///srv/out")], ["b", 5, None, True]),
+    "lease": ([(60, 60), ("2", 2)], [1, 3601, "x", None, True]),
+    "call_slots": ([(1, 1), ("20000", 20_000)], [0, 20_001, "x", 1.5, None, True]),
+    "call_parallel": ([(1, 1), (64, 64)], [0, 20_001, "x", None, True]),
+    "call_timeout": ([(0, 0), ("5m", 300)], [-1, "soon", None, True]),
+    "call_connect_timeout": ([(0, 0), ("2.5", 2.5)], [-1, "soon", None, True]),
+    "call_max_output": ([(0, 0), ("1M", 1_000_000)], [-1, "x", 1.5, None, True]),
+    "call_allow": ([("", ""), ("10.0.0.0/8", "10.0.0.0/8")], ["10.0.0.0/33", "somewhere else", 5, None, True]),
+    "call_deny": ([("", ""), ("private", "private")], ["300.1.1.1", "somewhere else", 5, None, True]),
 }
 BROKEN = [
     "",

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl.codec import iso, iso_exact
 from queuectl.errors import InvalidInput
 from queuectl.schedule import SECONDS_MAX, Backoff, duration_s, instant_us
+from queuectl.shown import iso, iso_exact
 
 
 @pytest.mark.parametrize(

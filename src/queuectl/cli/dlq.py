@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import codec
+from .. import shown
 from ..errors import Conflict, InvalidInput
 from ..model import DEAD, Query
 from . import list as listing
@@ -15,7 +15,7 @@ def show(arguments: Arguments) -> int:
     with the_queue() as queue:
         query = Query(states=("dead",), queue=arguments.queue)
         if arguments.json:
-            listing.print_array(map(codec.job_object, queue.stream(query)))
+            listing.print_array(map(shown.job_object, queue.stream(query)))
             return 0
         jobs = queue.find(query)
     if jobs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import codec, jsontext
+from .. import jsontext, shown
 from ..errors import InvalidInput
 from .command import JSON, Arguments, Command, Option
 from .open import the_queue
@@ -47,7 +47,7 @@ def rerun(arguments: Arguments) -> int:
 
 def _shown(job: Job, arguments: Arguments, done: str) -> int:
     if arguments.json:
-        out(jsontext.dumps(codec.job_object(job)) + "\n")
+        out(jsontext.dumps(shown.job_object(job)) + "\n")
     else:
         out(job.id + "\n")
         note(f"job {job.id} {done}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from ..model import Work
+    from ..model import Job, Work
 
 # Options that are fields of the job model under the same name.
 FIELDS = (
@@ -81,10 +81,16 @@ def run(arguments: Arguments) -> int:
     with the_queue() as queue:
         job = queue.add(asked_spec(arguments, queue))
         heard = queue.heard
-    out((jsontext.dumps(codec.job_object(job)) if arguments.json else job.id) + "\n")
+    out((_shown(job) if arguments.json else job.id) + "\n")
     if not heard:
         note(NO_WORKER)
     return 0
+
+
+def _shown(job: Job) -> str:
+    from .. import shown
+
+    return jsontext.dumps(shown.job_object(job))
 
 
 def asked_spec(arguments: Arguments, queue: Any) -> Spec:

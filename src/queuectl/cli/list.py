@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import codec, jsontext
+from .. import codec, jsontext, shown
 from ..model import ENDED, Job
 from .command import JSON, SELECTION, Arguments, Command, Option
 from .open import named, selection, the_queue
@@ -22,7 +22,7 @@ def run(arguments: Arguments) -> int:
         if arguments.json:
             if arguments.limit:
                 query = query.but(limit=limit)
-            print_array(map(codec.job_object, queue.stream(query)))
+            print_array(map(shown.job_object, queue.stream(query)))
             return 0
         jobs = queue.find(query.but(limit=limit))
         rest = queue.count(query) - len(jobs) if limit is not None and len(jobs) == limit else 0
@@ -52,7 +52,7 @@ def _note(job: Job) -> str:
             return short(job.reason, 40)
         return "" if not job.exit_code else f"exit {job.exit_code}" if job.exit_code > 0 else f"signal {-job.exit_code}"
     if job.stage == "later":
-        return f"until {codec.iso(job.due_us)}"
+        return f"until {shown.iso(job.due_us)}"
     return {"held": "held", "blocked": "waits for jobs"}.get(job.stage, "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .. import bell, codec, output
+from .. import bell, codec, output, shown
 from ..errors import NotFound
 from .command import Arguments, Command, Option
 from .open import the_queue
@@ -35,7 +35,7 @@ def run(arguments: Arguments) -> int:
             return 0
         for attempt in attempts:
             if len(attempts) > 1:
-                note(f"run {attempt.run}, started {codec.iso(attempt.started_us)}")
+                note(f"run {attempt.run}, started {shown.iso(attempt.started_us)}")
             show(queue.log_path(job), *output.run_range(attempt), lines, write)
     return 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import codec, limits
+from .. import codec, limits, shown
 from ..errors import InvalidInput
 from ..schedule import interval_us, rate_text
 from ..store import stats
@@ -76,10 +76,10 @@ def list_limits(arguments: Arguments) -> int:
     with the_queue() as queue:
         rows = limits.of_keys(queue)
     if arguments.json:
-        print_array(map(codec.limit_object, rows))
+        print_array(map(shown.limit_object, rows))
         return 0
-    shown = [(r.name, r.parallel or "", rate_text(r.interval_us) or "", codec.iso(r.next_us) or "") for r in rows]
-    table(("KEY", "LIMIT", "RATE", "NEXT"), shown)
+    cells = [(r.name, r.parallel or "", rate_text(r.interval_us) or "", shown.iso(r.next_us) or "") for r in rows]
+    table(("KEY", "LIMIT", "RATE", "NEXT"), cells)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import codec, schedules
+from .. import schedules, shown
 from ..errors import InvalidInput
 from .command import JSON, NAMES_ONLY, Arguments, Command, Option
 from .enqueue import JOB_OPTIONS, asked_spec
@@ -28,7 +28,7 @@ def add(arguments: Arguments) -> int:
     with the_queue() as queue:
         terms = {k: getattr(arguments, k) for k in ("zone", "overlap", "catch_up") if getattr(arguments, k) is not None}
         added = schedules.add(queue, name, expression, asked_spec(arguments, queue), **terms)
-    note(f"schedule {name} adds its first job at {codec.iso(added.next_us)}" if added.next_us else f"schedule {name} is never due")
+    note(f"schedule {name} adds its first job at {shown.iso(added.next_us)}" if added.next_us else f"schedule {name} is never due")
     return 0
 
 
@@ -37,7 +37,7 @@ def show(arguments: Arguments) -> int:
         found = schedules.all_of(queue)
         last = {s.name: job.id for s in found if s.job is not None and (job := queue.store.job(s.job))}
     if arguments.json:
-        print_array(codec.schedule_object(s, last.get(s.name)) for s in found)
+        print_array(shown.schedule_object(s, last.get(s.name)) for s in found)
     elif arguments.quiet:
         out("".join([s.name + "\n" for s in found]))
     else:
@@ -46,8 +46,8 @@ def show(arguments: Arguments) -> int:
 
 
 def _cells(s: Schedule, last: dict[str, str]) -> tuple[object, ...]:
-    due = s.note or ("paused" if s.paused else codec.iso(s.next_us) or "never")
-    return s.name, s.cron, s.zone, due, s.fired, s.skipped, last.get(s.name, ""), safe(codec.template_command(s))
+    due = s.note or ("paused" if s.paused else shown.iso(s.next_us) or "never")
+    return s.name, s.cron, s.zone, due, s.fired, s.skipped, last.get(s.name, ""), safe(shown.template_command(s))
 
 
 def _named(verb: Callable[[Queue, str], object], done: str) -> Callable[[Arguments], int]:

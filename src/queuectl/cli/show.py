@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import codec, dependencies, envs, jsontext
+from .. import dependencies, envs, jsontext, shown
 from .command import JSON, Arguments, Command, Option
 from .open import the_queue
 from .text import out, safe, took
@@ -43,11 +43,11 @@ def run(arguments: Arguments) -> int:
 
 def everything(queue: Queue, job: Job, with_env: bool) -> dict[str, Any]:
     found = {
-        **codec.job_object(job),
-        "awaits": [codec.dependency_object(d) for d in dependencies.of(queue.store, job)],
-        "awaited_by": [codec.dependency_object(d) for d in dependencies.dependants(queue.store, job)],
-        "attempts_made": [codec.attempt_object(a) for a in queue.attempts(job)],
-        "history": [codec.history_object(h) for h in queue.history(job)],
+        **shown.job_object(job),
+        "awaits": [shown.dependency_object(d) for d in dependencies.of(queue.store, job)],
+        "awaited_by": [shown.dependency_object(d) for d in dependencies.dependants(queue.store, job)],
+        "attempts_made": [shown.attempt_object(a) for a in queue.attempts(job)],
+        "history": [shown.history_object(h) for h in queue.history(job)],
     }
     if with_env:
         found["environment"] = envs.masked(queue.environment(job))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import clock, codec
+from .. import clock, shown
 from ..model import COMMAND
 from ..workers import living
 from .command import JSON, Arguments, Command
@@ -22,7 +22,7 @@ def run(arguments: Arguments) -> int:
     with the_queue() as queue:
         found = [(row, [job.id for job in queue.store.jobs_of_worker(row.id)]) for row in living(queue.store)]
     if arguments.json:
-        print_array(codec.worker_object(row, jobs) for row, jobs in found)
+        print_array(shown.worker_object(row, jobs) for row, jobs in found)
         return 0
     if not found:
         out("no worker is running\n")

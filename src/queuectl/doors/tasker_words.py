@@ -9,7 +9,7 @@ from email.parser import BytesParser
 from email.policy import HTTP
 from urllib.parse import parse_qsl
 
-from .. import codec, jsontext, output
+from .. import codec, jsontext, output, shown
 from ..calls import FIELDS as CALL_FIELDS
 from ..errors import InvalidInput, NotFound
 from ..store.pages import Wanted, page
@@ -158,9 +158,9 @@ def task(job: Job, response: str = "", detail: str = "") -> dict[str, Any]:
         "Duration": duration,
         "Error": error_of(job, detail),
         "Queue": job.queue,
-        "Created": codec.iso(job.created_us),
-        "Started": codec.iso(job.started_us),
-        "Finished": codec.iso(job.finished_us),
+        "Created": shown.iso(job.created_us),
+        "Started": shown.iso(job.started_us),
+        "Finished": shown.iso(job.finished_us),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .. import clock, codec, config, dependencies, limits, report, schedules, spools, workers
+from .. import clock, codec, config, dependencies, limits, report, schedules, shown, spools, workers
 from ..errors import Conflict, InvalidInput, NotFound
 from ..model import ENDED, Query
 from ..store import pages
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def list_jobs(queue: Queue, given: Given) -> Any:
     jobs, following = pages.page(queue.store, wanted(given))
-    return {"jobs": [codec.job_object(job) for job in jobs], "next": following}
+    return {"jobs": [shown.job_object(job) for job in jobs], "next": following}
 
 
 def delete_job(queue: Queue, given: Given) -> Any:
@@ -30,7 +30,7 @@ def delete_job(queue: Queue, given: Given) -> Any:
     if not job.ended:
         raise Conflict(f"job {job.id} cannot be removed", why=f"it is {job.state}", hint="cancel it first")
     queue.prune(Query(ids=(job.id,)))
-    return codec.job_object(job)
+    return shown.job_object(job)
 
 
 def changing(verb: str) -> Callable[[Queue, Given], Any]:
@@ -38,7 +38,7 @@ def changing(verb: str) -> Callable[[Queue, Given], Any]:
 
     def run(queue: Queue, given: Given) -> Any:
         changed = getattr(queue, verb)(given["id"])
-        return codec.job_object(changed[0] if changed else queue.get(given["id"]))
+        return shown.job_object(changed[0] if changed else queue.get(given["id"]))
 
     return run
 
@@ -103,7 +103,7 @@ def _apply(queue: Queue, action: str, jobs: list[Job], value: Any) -> int:
 
 def dependants(queue: Queue, given: Given) -> Any:
     found = dependencies.dependants(queue.store, queue.get(given["id"]))
-    return {"dependants": [codec.job_object(d.other) for d in found]}
+    return {"dependants": [shown.job_object(d.other) for d in found]}
 
 
 def explain(queue: Queue, given: Given) -> Any:
@@ -129,7 +129,7 @@ def set_limit(queue: Queue, given: Given) -> Any:
     if given.get("parallel") is None and given.get("rate") is None:
         raise InvalidInput("no limit is given", hint="give parallel, rate or both; DELETE removes a limit", field="parallel")
     limits.set_key(queue, given["key"], given.get("parallel"), given.get("rate"))
-    return next(codec.limit_object(row) for row in limits.of_keys(queue) if row.name == given["key"])
+    return next(shown.limit_object(row) for row in limits.of_keys(queue) if row.name == given["key"])
 
 
 def remove_limit(queue: Queue, given: Given) -> Any:
@@ -161,7 +161,7 @@ def schedules_shown(queue: Queue) -> list[Any]:
 
 def _schedule(queue: Queue, schedule: Schedule) -> Any:
     last = queue.store.job(schedule.job) if schedule.job is not None else None
-    return codec.schedule_object(schedule, last.id if last else None)
+    return shown.schedule_object(schedule, last.id if last else None)
 
 
 def job_asked(value: Any) -> Spec:
@@ -178,7 +178,7 @@ def add_schedule(queue: Queue, given: Given) -> Any:
 def schedule_act(word: str) -> Callable[[Queue, Given], Any]:
     def act(queue: Queue, given: Given) -> Any:
         if word == "run":
-            return codec.job_object(schedules.run_now(queue, given["name"]))
+            return shown.job_object(schedules.run_now(queue, given["name"]))
         getattr(schedules, word)(queue, given["name"])
         return _schedule(queue, schedules.get(queue, given["name"]))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import codec
+from .. import codec, shown
 from . import acts
 from .asked import (
     ACT_MAX,
@@ -85,7 +85,7 @@ OF_JOBS: tuple[Operation, ...] = (
         "GET",
         "/jobs/{id}",
         "One job; with `wait`, once it has ended.",
-        lambda q, g: codec.job_object(q.get(g["id"])),
+        lambda q, g: shown.job_object(q.get(g["id"])),
         (JOB_ID, WAIT),
         kind="wait",
         gives=JOB,
@@ -95,7 +95,7 @@ OF_JOBS: tuple[Operation, ...] = (
         "PATCH",
         "/jobs/{id}",
         "Change a job that waits.",
-        lambda q, g: codec.job_object(q.edit(g.pop("id"), **g)),
+        lambda q, g: shown.job_object(q.edit(g.pop("id"), **g)),
         (JOB_ID, *fields(EDITED)),
         writes=True,
         gives=JOB,
@@ -119,7 +119,7 @@ OF_JOBS: tuple[Operation, ...] = (
         "POST",
         "/jobs/{id}/rerun",
         "Add the same again as a new job.",
-        lambda q, g: codec.job_object(q.rerun(g["id"])),
+        lambda q, g: shown.job_object(q.rerun(g["id"])),
         (JOB_ID,),
         writes=True,
         status=201,
@@ -130,7 +130,7 @@ OF_JOBS: tuple[Operation, ...] = (
         "GET",
         "/jobs/{id}/attempts",
         "Its runs.",
-        lambda q, g: {"attempts": [codec.attempt_object(a) for a in q.attempts(q.get(g["id"]))]},
+        lambda q, g: {"attempts": [shown.attempt_object(a) for a in q.attempts(q.get(g["id"]))]},
         (JOB_ID,),
         gives=several("attempts"),
     ),
@@ -139,7 +139,7 @@ OF_JOBS: tuple[Operation, ...] = (
         "GET",
         "/jobs/{id}/history",
         "Its changes.",
-        lambda q, g: {"history": [codec.history_object(h) for h in q.history(q.get(g["id"]))]},
+        lambda q, g: {"history": [shown.history_object(h) for h in q.history(q.get(g["id"]))]},
         (JOB_ID,),
         gives=several("history"),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import clock, codec, config, cron, limits, report, schedules, spools
+from .. import clock, codec, config, cron, limits, report, schedules, shown, spools
 from ..store import stats
 from . import acts
 from .asked import (
@@ -73,7 +73,7 @@ OF_THE_REST: tuple[Operation, ...] = (
         "GET",
         "/limits",
         "The limits of keys.",
-        lambda q, g: {"limits": [codec.limit_object(row) for row in limits.of_keys(q)]},
+        lambda q, g: {"limits": [shown.limit_object(row) for row in limits.of_keys(q)]},
         gives=several("limits"),
     ),
     Operation(

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from starlette.responses import Response
 
-from ... import codec, jsontext, ops, tokens
+from ... import codec, jsontext, ops, shown, tokens
 from ...adding import Added, Repeat, Wish, add_array, add_each
 from ...errors import InvalidInput, QueueError
 from . import auth, events, logs, openapi, problems, prometheus
@@ -151,7 +151,7 @@ async def _wait(desk: Desk, operation: Operation, request: Request, given: dict[
     job = await desk.service.read(lambda queue: queue.get(given["id"]))
     if given.get("wait") and not job.ended:
         job = await _ended(desk, job, given["wait"])
-    return _answer(codec.job_object(job))
+    return _answer(shown.job_object(job))
 
 
 async def _ended(desk: Desk, job: Job, wait_s: float) -> Job:

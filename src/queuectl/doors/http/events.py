@@ -12,7 +12,7 @@ import asyncio
 import json
 import sys
 
-from ... import bell, codec, report
+from ... import bell, report, shown
 from ...store import sql
 
 TYPE_CHECKING = False
@@ -240,7 +240,7 @@ def message(event: str, content: Any, seq: int | None = None) -> bytes:
 def _told(row: tuple[Any, ...]) -> bytes:
     seq, number, at_us, event, job_id, state, stage, queue, label = row
     change = {"id": job_id if job_id is not None else str(number), "number": number, "state": state, "stage": stage}
-    change |= {"queue": queue, "event": event, "at": codec.iso_exact(at_us), "label": label}
+    change |= {"queue": queue, "event": event, "at": shown.iso_exact(at_us), "label": label}
     return message("job", change, seq)
 
 
