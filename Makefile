@@ -1,7 +1,7 @@
 # What a newcomer and CI call. Everything happens in .venv; nothing outside this folder is changed.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check chaos bench bench-quick bench-setup docs clean
+.PHONY: help setup demo test check chaos bench bench-quick bench-fleet bench-setup docs clean
 
 # Set in some environments; without compiled modules every start of the program compiles itself anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -45,6 +45,9 @@ bench: $(READY)  ## one table: ours, the floor, other queues; less than ten minu
 
 bench-quick: $(READY)  ## the same in short, less than two minutes
 	@$(PY) bench/run.py --quick
+
+bench-fleet: $(READY)  ## queues on one PostgreSQL server, ours and others; HOW=--quick: about three minutes
+	@$(PY) bench/fleet.py $(HOW)
 
 bench-setup: $(READY)  ## install the queues that the bench compares with; skips loudly what it cannot
 	@sh bench/setup.sh

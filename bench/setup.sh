@@ -39,8 +39,25 @@ pueue() {
     cargo install --quiet --locked --root peers/pueue pueue || skipped "pueue: cargo could not build it"
 }
 
+fleet() {
+    for package in procrastinate pgqueuer asyncpg chancy 'psycopg[binary,pool]'; do
+        [ -x peers/fleet/python/bin/python ] || ../.venv/bin/python -m venv peers/fleet/python
+        peers/fleet/python/bin/python -m pip install --quiet --disable-pip-version-check "$package" ||
+            skipped "$package: pip could not install it"
+    done
+    skipped "oban: it needs Python 3.12 and newer, and the bench has no adapter for it"
+}
+
+river() {
+    if [ -x peers/fleet/river ]; then echo "river is there"; return; fi
+    if ! command -v go >/dev/null; then skipped "river: there is no go to build it with"; return; fi
+    (cd fleet_river && go build -o ../peers/fleet/river .) || skipped "river: go could not build it"
+}
+
 debian
 huey
 hypershell
 pueue
-echo "ready: make bench"
+fleet
+river
+echo "ready: make bench, make bench-fleet"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CHUNK_JOBS_MIN, CHUNK_JOBS_MAX = 100, 5000
 CHUNK_S = 0.03
+SHARED_CHUNK_S = 0.5  # on a server nobody waits for a chunk, and a small one is all round trips
 WAL_BYTES = 32_000_000
 ELSEWHERE_US = 900_000_000  # an adder on another machine that has added nothing for so long is gone
 
@@ -72,7 +73,7 @@ class BulkAdd:
         if store.wal_bytes() > WAL_BYTES:
             store.checkpoint()  # nobody else may be there to do it
         took = max(monotonic() - began, 1e-4)
-        fitting = int(self._size * CHUNK_S / took)
+        fitting = int(self._size * (SHARED_CHUNK_S if store.shared else CHUNK_S) / took)
         self._size = max(CHUNK_JOBS_MIN, min(CHUNK_JOBS_MAX, fitting, self._size * 4))
 
     def _rows(self, waiting: list[Any]) -> list[Job]:

@@ -1,0 +1,399 @@
+"""Queues on one PostgreSQL server: one table of ours and of others, from one run, with the same durability.
+
+    python bench/fleet.py            100,000 jobs waiting, about eight minutes
+    python bench/fleet.py --quick    60,000 waiting, about three minutes
+    python bench/fleet.py --full     1,000,000 waiting
+    options: --only ours,river,hosts   --folder FOLDER (the server's disk)   --markdown
+
+The server is the bench's own, with fsync and synchronous_commit on, reached over 127.0.0.1. `make bench-setup` installs the
+others; what is not there is skipped, loudly. A worker is one process that may have 100 jobs at a time.
+
+What a no-op is: for procrastinate, pgqueuer and chancy a coroutine, for River a Go function, both inside the worker. Our jobs are
+processes, so ours stands twice: the queue's own work (claim, end, history, lease, by the committer of a worker, and nothing
+started), which is what compares; and real workers that start `true` for each job.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from harness import BENCH, PROGRAM, PYTHON, number
+
+SLOTS = 100
+WORKERS = (2, 8)
+READY_S = 60.0
+WARM_S = 1.0
+TICK = os.sysconf("SC_CLK_TCK")
+PEERS = BENCH / "peers" / "fleet"
+PEER_PYTHON = str(PEERS / "python" / "bin" / "python")
+PROGRAMS = {name: [PEER_PYTHON, str(BENCH / "fleet_python.py"), name] for name in ("procrastinate", "pgqueuer", "chancy")}
+PROGRAMS = {"ours": [PYTHON, str(BENCH / "fleet_ours.py")], **PROGRAMS, "river": [str(PEERS / "river")]}
+DONE = {
+    "ours": "select count(*) from queuectl.jobs where state = 'completed'",
+    "procrastinate": "select count(*) from procrastinate_jobs where status = 'succeeded'",
+    "pgqueuer": "select count(*) from pgqueuer_log where status = 'successful'",
+    "chancy": "select count(*) from chancy_jobs where state = 'succeeded'",
+    "river": "select count(*) from river_job where state = 'completed'",
+}
+MUCH = {"ours": 5, "pgqueuer": 5, "river": 5}  # the fast ones have so much more to do, so that it lasts
+ABSENT = {"oban": "it needs Python 3.12, and the bench has no adapter for it"}
+SETTINGS = {"fsync": "on", "synchronous_commit": "on", "shared_buffers": "'256MB'", "max_wal_size": "'4GB'"}
+Cells = dict[str, str]
+
+
+def say(line: str) -> None:
+    print(f"[{time.perf_counter() - BEGAN:4.0f} s] {line}", file=sys.stderr, flush=True)
+
+
+BEGAN = time.perf_counter()
+
+# ---------------------------------------------------------------- processor time
+
+
+def processes() -> dict[int, tuple[int, float, float]]:
+    """Of each process its parent, its own processor seconds, and those of its children that have ended."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            own, waited = int(words[11]) + int(words[12]), int(words[13]) + int(words[14])
+            found[int(entry.name)] = (int(words[1]), own / TICK, waited / TICK)
+    return found
+
+
+def tree_cpu_s(roots: list[int]) -> float:
+    """Of these processes and all below them, also of those that have ended."""
+    table = processes()
+    children: dict[int, list[int]] = {}
+    for pid, (parent, _, _) in table.items():
+        children.setdefault(parent, []).append(pid)
+    total, left = 0.0, [pid for pid in roots if pid in table]
+    while left:
+        pid = left.pop()
+        total += table[pid][1] + table[pid][2]
+        left += children.get(pid, [])
+    return total
+
+
+# ---------------------------------------------------------------- one server, one tool
+
+
+@dataclass
+class Scale:
+    one: int
+    bulk: int
+    window_s: float
+    stamps: int
+    waiting: int
+    drain: int
+
+
+SCALES = {
+    "quick": Scale(one=300, bulk=20_000, window_s=2.5, stamps=30, waiting=60_000, drain=400),
+    "usual": Scale(one=1000, bulk=60_000, window_s=8.0, stamps=100, waiting=100_000, drain=2000),
+    "full": Scale(one=1000, bulk=60_000, window_s=8.0, stamps=100, waiting=1_000_000, drain=2000),
+}
+
+
+class Server:
+    """The server of this run."""
+
+    def __init__(self, folder: Path) -> None:
+        sys.path.insert(0, str(BENCH.parent / "tests"))
+        from behaviour.postgres import Server as Made  # type: ignore[import-not-found]
+
+        tempfile.tempdir = str(folder)
+        folder.chmod(0o755)  # as root the server runs as another user
+        self._made = Made(**SETTINGS)
+        self.pid = int(Path(self._made.data, "postmaster.pid").read_text().split()[0])
+
+    def cpu_s(self) -> float:
+        return tree_cpu_s([self.pid])
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self._made.port}/{database}"
+
+    def fresh(self, database: str) -> str:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as db:
+            db.execute(f'create database "{database}"')
+        return self.url(database)
+
+    def stop(self) -> None:
+        self._made.stop("immediate")
+
+
+@dataclass
+class Tool:
+    """One queue in a database of its own."""
+
+    name: str
+    url: str
+    server: Server
+    env: dict[str, str]
+    total: int = 0
+
+    def call(self, verb: str, n: int) -> list[float]:
+        done = subprocess.run(
+            [*PROGRAMS[self.name], verb, self.url, str(n)], env=self.env, capture_output=True, text=True, check=False, timeout=900
+        )
+        if done.returncode:
+            raise RuntimeError(f"{self.name} {verb}: {done.stderr.strip()[-500:]}")
+        self.total += n + 1 if verb in ("one", "bulk") else 0
+        return [float(word) for word in done.stdout.split()]
+
+    def added(self, verb: str, n: int) -> tuple[float, float, float]:
+        """Jobs a second, and processor milliseconds for each of client and server."""
+        before = self.server.cpu_s()
+        seconds, cpu = self.call(verb, n)
+        return n / seconds, cpu / n * 1e3, (self.server.cpu_s() - before) / n * 1e3
+
+    @contextmanager
+    def workers(self, n: int) -> Iterator[list[subprocess.Popen[str]]]:
+        argv = [*PROGRAMS[self.name], "work", self.url, str(SLOTS)]
+        # All in groups of their own: killed with whatever they have started.
+        made = [
+            subprocess.Popen(
+                argv, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+            for _ in range(n)
+        ]
+        try:
+            for worker in made:
+                assert worker.stdout is not None
+                if worker.stdout.readline().strip() != "ready":
+                    raise RuntimeError(f"a worker of {self.name} did not start")
+            yield made
+        finally:
+            for worker in made:
+                os.killpg(worker.pid, signal.SIGKILL)
+                worker.wait()
+
+    def query(self, statement: str) -> int:
+        with psycopg.connect(self.url, autocommit=True) as db:
+            return int(db.execute(statement).fetchall()[0][0])  # type: ignore[arg-type]
+
+    def worked(self, n: int, window_s: float) -> tuple[float, float, float]:
+        """The same for jobs that are durably done within a window, all workers running before and after it."""
+        with self.workers(n) as made:
+            pids = [worker.pid for worker in made]
+            self._until_done(1)
+            time.sleep(WARM_S)
+            done, begun = self.query(DONE[self.name]), time.perf_counter()
+            cpu, server = tree_cpu_s(pids), self.server.cpu_s()
+            time.sleep(window_s)
+            client_s, server_s = tree_cpu_s(pids) - cpu, self.server.cpu_s() - server
+            took = time.perf_counter() - begun
+            after = self.query(DONE[self.name])
+        if after + n * SLOTS >= self.total:
+            say(f"  NOTE: {self.name} had done all before the window ended: its rate is at least what is told")
+        done = after - done
+        return done / took, client_s / max(done, 1) * 1e3, server_s / max(done, 1) * 1e3
+
+    def _until_done(self, more: int) -> None:
+        before, deadline = self.query(DONE[self.name]), time.monotonic() + READY_S
+        while self.query(DONE[self.name]) < before + more:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the workers of {self.name} do nothing")
+            time.sleep(0.1)
+
+    def latency_ms(self, n: int) -> float:
+        with self.workers(1) as [worker]:
+            time.sleep(WARM_S)
+            self.call("stamped", n)
+            assert worker.stdout is not None
+            return statistics.median(float(worker.stdout.readline()) for _ in range(n)) * 1e3
+
+
+# ---------------------------------------------------------------- the rows
+
+NOOPS = "no-op jobs/s, {} workers"
+CPU = "CPU ms per job: client + server"
+
+
+def measured(tool: Tool, scale: Scale) -> Cells:
+    cells: Cells = {}
+
+    def kept(work: str, cpu: str, found: tuple[float, float, float]) -> None:
+        cells[work] = number(found[0])
+        cells[cpu] = f"{number(found[1])} + {number(found[2])}"
+        say(f"  {tool.name}: {work} {cells[work]}, CPU {cells[cpu]}")
+
+    tool.call("setup", SLOTS)
+    kept("added one by one, jobs/s", CPU, tool.added("one", scale.one))
+    with tool.workers(1):
+        pass  # what the first start of one makes
+    for n in WORKERS:
+        backlog = tool.added("bulk", scale.bulk * MUCH.get(tool.name, 1))
+        if n == WORKERS[0]:
+            kept("added in bulk, jobs/s", CPU + " ", backlog)
+        kept(NOOPS.format(n), CPU + " " * n, tool.worked(n, scale.window_s))
+    tool.call("bulk", scale.waiting)
+    kept(f"the same, 2 workers, {scale.waiting:,} more waiting", CPU + " " * 3, tool.worked(2, scale.window_s))
+    return cells
+
+
+def latency(server: Server, name: str, scale: Scale, env: dict[str, str]) -> Cells:
+    tool = Tool(name, server.fresh(f"{name}_idle"), server, env)
+    tool.call("setup", SLOTS)
+    cell = f"{number(tool.latency_ms(scale.stamps))} ms"
+    say(f"  {name}: add to start p50 {cell}")
+    return {"add to start of the no-op, idle worker, p50": cell}
+
+
+# ---------------------------------------------------------------- hosts that run `true`
+
+
+def hosts(server: Server, scale: Scale, folder: Path) -> list[str]:
+    """Two hosts of two slots on the server beside two workers of two slots on SQLite: jobs a second and processor time."""
+    found = {}
+    for name, url in (("SQLite", f"sqlite:///{folder}/queue.db"), ("PostgreSQL", server.fresh("hosts"))):
+        found[name] = drain(server, url, name == "PostgreSQL", scale.drain, folder)
+        rate, client, served = found[name]
+        say(f"  {name}: {number(rate)} × true/s, CPU ms per job {number(client)} + {number(served)}")
+    ratio = found["PostgreSQL"][0] / found["SQLite"][0]
+    line = (
+        f"{scale.drain:,} × `true`, 2 workers × 2 slots: on PostgreSQL as two hosts {number(found['PostgreSQL'][0])}/s "
+        f"(CPU ms per job {number(found['PostgreSQL'][1])} workers and jobs + {number(found['PostgreSQL'][2])} server), on SQLite "
+        f"{number(found['SQLite'][0])}/s ({number(found['SQLite'][1])}); ratio {number(ratio)}, target ≥ 0.5: "
+        f"{'holds' if ratio >= 0.5 else 'MISSED'}"
+    )
+    return [line]
+
+
+ENDS = "select min(started_us), max(finished_us), count(*) from jobs where state = 'completed'"
+
+
+def drain(server: Server, url: str, apart: bool, n: int, folder: Path) -> tuple[float, float, float]:
+    import queuectl
+
+    with queuectl.open(url) as queue:
+        queue.add_many(["true"] * n)
+        names = [f"host{i}" if apart else "" for i in range(2)]
+        cpu = server.cpu_s()
+        made = [worker_of(name, url, folder) for name in names]
+        try:
+            deadline = time.monotonic() + 300
+            while queue.store.counts() and not all(state == "completed" for _, state, _, _ in queue.store.counts()):
+                if time.monotonic() > deadline:
+                    raise RuntimeError("the drain takes too long")
+                time.sleep(0.1)
+            client, served = tree_cpu_s([worker.pid for worker in made]), server.cpu_s() - cpu
+        finally:
+            for worker in made:
+                worker.send_signal(signal.SIGTERM)
+                worker.wait(30)
+        [(first, last, done)] = queue.store.run(
+            "select min(started_us), max(finished_us), count(*) from jobs where state = 'completed'"
+        )
+    assert done == n, f"{done} of {n} completed"
+    return n / ((last - first) / 1e6), client / n * 1e3, served / n * 1e3
+
+
+def worker_of(name: str, url: str, folder: Path) -> subprocess.Popen[bytes]:
+    """A worker, on a host of that name when there is one: machines are told apart by their names."""
+    home = folder / (name or "home")
+    home.mkdir(exist_ok=True)
+    env = clean_env(home) | {"QUEUECTL_URL": url}
+    inside = ["unshare", "--uts", "sh", "-c", f'hostname {name}; exec "$@"', "sh"] if name else []
+    null = subprocess.DEVNULL
+    argv = [*inside, PROGRAM, "worker", "start", "--count", "2"]
+    return subprocess.Popen(argv, env=env, cwd=home, stdin=null, stdout=null, stderr=null)
+
+
+def clean_env(home: Path) -> dict[str, str]:
+    return {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "USER": "bench"}
+
+
+# ---------------------------------------------------------------- all of it
+
+
+def missing() -> dict[str, str]:
+    found = dict(ABSENT)
+    for name, [program, *_] in PROGRAMS.items():
+        if not Path(program).exists():
+            found[name] = "make bench-setup installs it"
+        elif program == PEER_PYTHON and subprocess.run([program, "-c", f"import {name}"], capture_output=True).returncode:
+            found[name] = "pip could not install it"
+    return found
+
+
+def each_tool(server: Server, names: list[str], scale: Scale, home: Path) -> dict[str, Cells]:
+    columns: dict[str, Cells] = {}
+    env = clean_env(home)
+    for name in names:
+        say(name)
+        try:
+            cells = latency(server, name, scale, env)
+            columns[name] = measured(Tool(name, server.fresh(name), server, env), scale) | cells
+        except (RuntimeError, ValueError, AssertionError, subprocess.TimeoutExpired) as fault:
+            say(f"SKIPPED: {name}: {fault}")
+    return columns
+
+
+def table(columns: dict[str, Cells]) -> list[tuple[str, ...]]:
+    works = list(next(iter(columns.values()), {}))
+    return [("", *columns), *[(work.rstrip(), *[cells.get(work, "") for cells in columns.values()]) for work in works]]
+
+
+def shown(lines: list[tuple[str, ...]], markdown: bool) -> str:
+    if markdown:
+        lines = [lines[0], tuple("---" for _ in lines[0]), *lines[1:]]
+        return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    scale = parser.add_mutually_exclusive_group()
+    scale.add_argument("--quick", dest="scale", action="store_const", const="quick", default="usual")
+    scale.add_argument("--full", dest="scale", action="store_const", const="full")
+    parser.add_argument("--only", default=",".join((*PROGRAMS, "hosts")))
+    parser.add_argument("--folder", default="/var/tmp")
+    parser.add_argument("--markdown", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> int:
+    asked = arguments()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    scale, wanted = SCALES[asked.scale], asked.only.split(",")
+    without = missing()
+    for name, why in without.items():
+        say(f"SKIPPED: {name}: {why}")
+    load = os.getloadavg()[0]
+    where = f"{os.cpu_count()} cores for server and workers, Python {platform.python_version()}"
+    title = f"{time.strftime('%Y-%m-%d')}, {where}, load {load:.1f} before"
+    if load > 0.5:
+        say(f"NOTE: something else keeps this machine busy (load {load:.1f})")
+    folder = Path(tempfile.mkdtemp(prefix="queuectl-fleet-", dir=asked.folder))
+    server = Server(folder)
+    try:
+        columns = each_tool(server, [name for name in PROGRAMS if name in wanted and name not in without], scale, folder)
+        last = hosts(server, scale, folder) if "hosts" in wanted else []
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    print("\n".join([title, "", shown(table(columns), asked.markdown) if columns else "", *last]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

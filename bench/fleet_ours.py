@@ -1,0 +1,73 @@
+"""Our side of `fleet.py` with no process started: the queue's own work, by the code that a worker runs for it.
+
+    python fleet_ours.py setup|one|bulk|stamped|work URL N
+
+`work` hands turns to a worker's committer: up to N claimed jobs are reported as ended at once, in the transaction that claims
+the next. Leases, history, attempts, sums are written as ever. The verbs are those of `fleet_python.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from select import select
+
+import queuectl
+from queuectl import bell, clock, lifecycle
+from queuectl.model import Job, Options, Outcome, Serving
+from queuectl.run.committer import Committer, Turn
+from queuectl.schedule import Backoff
+from queuectl.workers import own_row
+
+PAUSE_S = 0.06
+IDLE_S = 1.0
+
+
+def ended(job: Job) -> tuple[Job, lifecycle.Finished]:
+    """A run that did nothing, and told so if its label is the moment when it was added."""
+    now = clock.now_us()
+    if job.label:
+        print(time.time() - float(job.label), flush=True)
+    return job, lifecycle.Finished(Outcome(exit_code=0, started_us=now, ended_us=now), Options(), Backoff())
+
+
+def work(queue: queuectl.Queue, n: int) -> None:
+    ears = queue.listener(bell.WORK)
+    with queue.store.transaction():
+        worker = queue.store.add_worker(own_row(n, Serving()))
+    committer = Committer(queue, worker, Serving())
+    print("ready", flush=True)
+    claimed: list[Job] = []
+    while True:
+        committer.put(Turn(events=[ended(job) for job in claimed], traces=[], free=n))
+        select([committer.fd], [], [])
+        committer.drain()
+        [report] = committer.news()
+        had, claimed = claimed, report.claimed
+        if not claimed and not had:
+            ears.wait(IDLE_S)
+
+
+def add(queue: queuectl.Queue, verb: str, n: int) -> None:
+    queue.add("true")  # the connection, its statements
+    if verb == "stamped":
+        for _ in range(n):
+            queue.add("true", label=str(time.time()))
+            time.sleep(PAUSE_S)
+        return
+    begun, cpu = time.perf_counter(), time.process_time()
+    if verb == "bulk":
+        queue.add_many(["true"] * n)
+    else:
+        for _ in range(n):
+            queue.add("true")
+    print(time.perf_counter() - begun, time.process_time() - cpu, flush=True)
+
+
+if __name__ == "__main__":
+    verb, url, n = sys.argv[1:]
+    with queuectl.open(url) as opened:
+        if verb == "work":
+            work(opened, int(n))
+        elif verb != "setup":
+            add(opened, verb, int(n))
