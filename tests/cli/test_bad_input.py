@@ -242,6 +242,7 @@ def test_a_working_folder_that_is_gone_is_named(queue: Queuectl) -> None:
     assert done.rc == 2 and "folder is gone" in done.err
 
 
+@pytest.mark.engine("sqlite")
 def test_no_id_has_made_a_file_outside_the_logs(queue: Queuectl) -> None:
     for bad in ("../evil", "a/b", "..", "a\\..\\b"):
         queue("enqueue", "--id", bad, "--command", "true")

@@ -108,6 +108,7 @@ def test_a_retry_of_several_with_one_that_is_not_dead_changes_none(dead: Queuect
 # ---------------------------------------------------------------- clean
 
 
+@pytest.mark.engine("sqlite")
 def test_clean_removes_ended_jobs_with_their_logs_and_never_reuses_a_number(three: Queuectl) -> None:
     three.drain()
     three.ok("enqueue", "--command", "true", "--delay", "1h")
@@ -175,6 +176,7 @@ def test_settings_begin_with_the_documented_values(queue: Queuectl) -> None:
     assert [queue.ok("config", "get", name).strip() for name in ("max_retries", "backoff_base", "job_timeout")] == ["3", "2", "0"]
 
 
+@pytest.mark.engine("sqlite")
 def test_a_setting_is_stored_as_typed_json_beside_the_database(queue: Queuectl) -> None:
     queue.ok("config", "set", "max-retries", "5")
     queue.ok("config", "set", "backoff_base", "1.5")
@@ -201,12 +203,14 @@ def test_config_list_shows_every_setting(queue: Queuectl) -> None:
     assert all(name in queue.ok("config", "list") for name in found)
 
 
+@pytest.mark.engine("sqlite")
 def test_a_hand_edited_file_is_honoured(queue: Queuectl) -> None:
     queue.file("queuectl_config.json", b'\xef\xbb\xbf{"max-retries": 1}')
     queue.ok("enqueue", "--command", "true")
     assert queue.job("1")["max_retries"] == 1
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.parametrize("content", ["{", "[]", '{"max_retries": -1}', '{"max_retrys": 1}', "\udcff", ""], ids=repr)
 def test_a_broken_file_is_reported_and_never_overwritten(queue: Queuectl, content: str) -> None:
     path = queue.file("queuectl_config.json", content.encode("utf-8", "surrogateescape"))

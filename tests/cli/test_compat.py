@@ -13,6 +13,8 @@ import pytest
 
 from .conftest import PATIENCE_S, PROGRAM, ROOT, Queuectl
 
+pytestmark = pytest.mark.engine("sqlite")  # the documents know one machine
+
 Opener = Callable[..., Queuectl]
 COMPAT = ROOT / "compat"
 

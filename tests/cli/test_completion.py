@@ -45,7 +45,7 @@ def fish(queue: Queuectl, line: str) -> list[str]:
 
 CASES = {
     "wor": {"worker", "worker-run", "worker-start", "worker-stop"},
-    "worker ": {"start", "stop", "restart", "list"},
+    "worker ": {"start", "stop", "restart", "list", "forget"},
     "worker start --un": {"--until-idle"},
     "worker-start --c": {"--count"},
     "dlq re": {"retry"},

@@ -16,6 +16,8 @@ import pytest
 
 from .conftest import PATIENCE_S, PROGRAM, Queuectl
 
+pytestmark = pytest.mark.engine("sqlite")  # about the file and its folder
+
 Opener = Callable[..., Queuectl]
 COLUMNS = [
     *("id", "command", "state", "attempts", "max_retries", "created_at", "updated_at", "next_run_at"),

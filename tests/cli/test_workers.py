@@ -281,6 +281,7 @@ def test_output_that_is_not_utf_8_changes_no_result_and_comes_back_as_it_was(que
     assert queue.ok("logs", "1").encode("utf-8", "surrogateescape") == b"\xff\xfe\0ok\n"
 
 
+@pytest.mark.engine("sqlite")
 def test_the_log_file_holds_every_run_with_a_header_line(queue: Queuectl) -> None:
     queue.ok("enqueue", "--id", "demo", "--command", "echo out; echo err >&2; false", "--max-retries", "1")
     queue.drain()
