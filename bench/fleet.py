@@ -262,19 +262,21 @@ def latency(server: Server, name: str, scale: Scale, env: dict[str, str]) -> Cel
 
 def hosts(server: Server, scale: Scale, folder: Path) -> list[str]:
     """Two hosts of two slots on the server beside two workers of two slots on SQLite: jobs a second and processor time."""
+    if os.geteuid() or not shutil.which("unshare"):
+        say("SKIPPED: two hosts: only root with unshare can make machines of names")
+        return []
     found = {}
     for name, url in (("SQLite", f"sqlite:///{folder}/queue.db"), ("PostgreSQL", server.fresh("hosts"))):
         found[name] = drain(server, url, name == "PostgreSQL", scale.drain, folder)
         rate, client, served = found[name]
         say(f"  {name}: {number(rate)} × true/s, CPU ms per job {number(client)} + {number(served)}")
     ratio = found["PostgreSQL"][0] / found["SQLite"][0]
-    line = (
-        f"{scale.drain:,} × `true`, 2 workers × 2 slots: on PostgreSQL as two hosts {number(found['PostgreSQL'][0])}/s "
-        f"(CPU ms per job {number(found['PostgreSQL'][1])} workers and jobs + {number(found['PostgreSQL'][2])} server), on SQLite "
-        f"{number(found['SQLite'][0])}/s ({number(found['SQLite'][1])}); ratio {number(ratio)}, target ≥ 0.5: "
-        f"{'holds' if ratio >= 0.5 else 'MISSED'}"
-    )
-    return [line]
+    (rate, client, served), (alone, its_client, _) = found["PostgreSQL"], found["SQLite"]
+    return [
+        f"{scale.drain:,} × `true`, 2 workers × 2 slots, CPU with their start: on PostgreSQL as two hosts {number(rate)}/s "
+        f"(CPU ms per job {number(client)} workers and jobs + {number(served)} server), on SQLite {number(alone)}/s "
+        f"({number(its_client)}); ratio {number(ratio)}, target ≥ 0.5: {'holds' if ratio >= 0.5 else 'MISSED'}"
+    ]
 
 
 ENDS = "select min(started_us), max(finished_us), count(*) from jobs where state = 'completed'"
