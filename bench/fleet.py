@@ -16,6 +16,7 @@ started), which is what compares; and real workers that start `true` for each jo
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import platform
 import shutil
@@ -50,16 +51,14 @@ DONE = {
     "river": "select count(*) from river_job where state = 'completed'",
 }
 MUCH = {"ours": 5, "pgqueuer": 5, "river": 5}  # the fast ones have so much more to do, so that it lasts
-ABSENT = {"oban": "it needs Python 3.12, and the bench has no adapter for it"}
 SETTINGS = {"fsync": "on", "synchronous_commit": "on", "shared_buffers": "'256MB'", "max_wal_size": "'4GB'"}
 Cells = dict[str, str]
+BEGAN = time.perf_counter()
 
 
 def say(line: str) -> None:
     print(f"[{time.perf_counter() - BEGAN:4.0f} s] {line}", file=sys.stderr, flush=True)
 
-
-BEGAN = time.perf_counter()
 
 # ---------------------------------------------------------------- processor time
 
@@ -327,7 +326,7 @@ def clean_env(home: Path) -> dict[str, str]:
 
 
 def missing() -> dict[str, str]:
-    found = dict(ABSENT)
+    found = {"oban": "it needs Python 3.12, and the bench has no adapter for it"}
     for name, [program, *_] in PROGRAMS.items():
         if not Path(program).exists():
             found[name] = "make bench-setup installs it"
@@ -386,13 +385,13 @@ def main() -> int:
     if load > 0.5:
         say(f"NOTE: something else keeps this machine busy (load {load:.1f})")
     folder = Path(tempfile.mkdtemp(prefix="queuectl-fleet-", dir=asked.folder))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # before the server's own, so that it comes after it
     server = Server(folder)
     try:
         columns = each_tool(server, [name for name in PROGRAMS if name in wanted and name not in without], scale, folder)
         last = hosts(server, scale, folder) if "hosts" in wanted else []
     finally:
         server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
     print("\n".join([title, "", shown(table(columns), asked.markdown) if columns else "", *last]))
     return 0
 
