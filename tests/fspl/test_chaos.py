@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from .conftest import SOURCE, enveloped
 from .test_packets import ACCEPTED, golden
 
-RUNS = 1_000_000
+RUNS = 1_000_000 if os.environ.get("QUEUECTL_CHAOS") == "long" else 100_000
 TARGET = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
