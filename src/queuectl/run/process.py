@@ -17,12 +17,14 @@ from .surroundings import STOPPING
 from .worker import Worker
 
 TROUBLE = 71
+SWITCH_S = 0.0005  # the loop must not wait long for the committer to let go of the interpreter: jobs do meanwhile
 
 
 def main(arguments: list[str]) -> int:
     database, slots, queues, flags, _, *more = arguments
     parts, keeper = more[:-2], more[-2:]
     _mark_job_free()
+    sys.setswitchinterval(SWITCH_S)
     again = [*arguments[:3], ",".join([*filter(None, flags.split(",")), *[PROVEN] * (PROVEN not in flags)]), "1", *parts]
     try:
         with Queue(from_argument(database, os.environ)) as queue:
