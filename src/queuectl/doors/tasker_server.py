@@ -19,7 +19,7 @@ from ..run.caller import SWITCH_S, open_many_files
 from ..run.calling import SIGNALS, Caller
 from .http import sockets
 from .http.auth import Terms
-from .http.process import CONNECTIONS_MAX, KEEP_ALIVE_S, Protocol
+from .http.process import config_of
 from .http.service import Service
 from .tasker import TaskerApp, password_digest
 from .tasker_words import QUEUE
@@ -66,21 +66,7 @@ def serve(place: Place, settings: Settings, say: Callable[[str], None]) -> None:
     Queue(place).close()  # made, and refused, before anything is promised
     service = Service(place, actor="tasker")
     app = TaskerApp(service, terms_of(settings), say if settings.debug else None)
-    config = uvicorn.Config(
-        app,
-        http=Protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=True,
-        proxy_headers=False,
-        limit_concurrency=CONNECTIONS_MAX,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
-        backlog=sockets.BACKLOG,
-    )
+    config = config_of(app, date_header=True, grace_s=GRACE_S)
     with Queue(place, actor="tasker") as queue:
         caller = Caller(queue, (QUEUE,), settings.concurrency, say=say)
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:

@@ -6,8 +6,6 @@ the claim `pg_claim`'s, who is alive `pg_lease`'s.
 
 from __future__ import annotations
 
-import os
-import re
 from time import monotonic
 
 from ..model import READY, WorkerRow
@@ -24,15 +22,6 @@ if TYPE_CHECKING:
     from ..lifecycle import Change
     from ..model import Job, Serving
     from .base import Claimed
-
-SCHEMA_FILES = os.path.join(os.path.dirname(__file__), "schema", "postgres")
-SCHEMA_VERSION = 3  # the number of the newest file there
-MEET = f"select (select value from meta where key = 'schema'), (select value from meta where key = 'store_id'), {pg_sql.NOW_US}"
-TIMELINE = "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) where not pg_is_in_recovery()"
-COPY_ROWS = 20  # from so many on, rows are copied in rather than inserted
-COPIED = re.compile(r"insert into (\w+) \(([\w, ]+)\) values \([%s, ]+\)")  # a plain insert of rows
-DOUBT_S = 8.0  # how long the outcome of a lost commit is asked for
-ASK_AGAIN_S = 0.1
 
 
 class PostgresStore(PostgresConnection):

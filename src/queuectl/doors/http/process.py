@@ -137,6 +137,25 @@ def main(arguments: list[str]) -> int:
         return 71
 
 
+def config_of(app: Any, date_header: bool = False, grace_s: int = GRACE_S) -> uvicorn.Config:
+    """The server as every door of ours runs it: nothing told of itself, everything bounded."""
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=date_header,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=grace_s,
+        backlog=sockets.BACKLOG,
+    )
+
+
 def serve(place: Place, wanted: dict[str, Any], keeper: tuple[int, int]) -> int:
     listening = sockets.given(keeper[0]) or _listen(wanted)
     notify = os.environ.pop("NOTIFY_SOCKET", "")
@@ -146,21 +165,7 @@ def serve(place: Place, wanted: dict[str, Any], keeper: tuple[int, int]) -> int:
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     desk = Desk(Service(place, read_only=bool(wanted.get("read_only"))))
     app = App(desk, terms_of(place, wanted))
-    config = uvicorn.Config(
-        app,
-        http=Protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        limit_concurrency=CONNECTIONS_MAX,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
-        backlog=sockets.BACKLOG,
-    )
+    config = config_of(app)
 
     def ending() -> None:
         tell(notify, "STOPPING=1")
