@@ -177,9 +177,13 @@ def test_another_sites_page_can_neither_read_nor_act_nor_show_this_one(open_site
             frame = next(frame for frame in other.frames if frame != other.main_frame)
             assert frame.query_selector("#nav") is None
             for form in ("f", "g"):
+                other = context.new_page()
                 other.goto(evil)
-                other.evaluate(f"document.getElementById('{form}').submit()")
-                other.wait_for_load_state()
+                with other.expect_response(
+                    lambda answer: answer.request.method == "POST" and answer.request.is_navigation_request()
+                ) as answer:
+                    other.evaluate(f"document.getElementById('{form}').submit()")
+                assert answer.value.status in (401, 403), answer.value.url
         assert site.api("status")["dead"] == 1
         assert len(site.api("jobs")["jobs"]) == 1
         assert not proof.exists()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from queuectl import tokens
 from .conftest import PATIENCE_S, ROOT
 
 
-async def asked(app: Any, path: str, root: str = "", headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+async def answered(app: Any, path: str, root: str = "", headers: dict[str, str] | None = None) -> tuple[int, bytes]:
     """One GET, as a server of ASGI would hand it on."""
     found: list[Any] = []
     given = [(name.lower().encode(), value.encode()) for name, value in {"Host": "localhost", **(headers or {})}.items()]
@@ -61,6 +62,12 @@ async def asked(app: Any, path: str, root: str = "", headers: dict[str, str] | N
     return found[0]["status"], b"".join(message.get("body", b"") for message in found[1:])
 
 
+def asked(app: Any, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+    """In a thread of its own: this one may have a loop already, that of a browser's tests in the same process."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(answered(app, path, headers=headers))).result(PATIENCE_S)
+
+
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[queuectl.Queue]:
     with queuectl.open(f"sqlite://{tmp_path}/queuectl.db") as queue:
@@ -84,7 +91,7 @@ PREFIXED = [
 @pytest.mark.parametrize(("path", "status"), PREFIXED)
 def test_a_prefix_is_cut_off_at_a_path_boundary_only(queue: queuectl.Queue, path: str, status: int) -> None:
     app = queuectl.http.app(queue, prefix="/queue", who=lambda scope: "me")
-    assert asyncio.run(asked(app, path))[0] == status
+    assert asked(app, path)[0] == status
     app.desk.close()
 
 
@@ -92,28 +99,28 @@ def test_mounted_by_starlette_it_stands_where_it_was_mounted(queue: queuectl.Que
     job = queue.add("true")
     app = queuectl.http.app(queue, who=lambda scope: "me")
     site = Starlette(routes=[Route("/", lambda request: PlainTextResponse("theirs")), Mount("/queue", app=app)])
-    assert asyncio.run(asked(site, "/"))[1] == b"theirs"
-    status, body = asyncio.run(asked(site, f"/queue/api/v1/jobs/{job.id}"))
+    assert asked(site, "/")[1] == b"theirs"
+    status, body = asked(site, f"/queue/api/v1/jobs/{job.id}")
     assert (status, json.loads(body)["id"]) == (200, job.id)
-    assert asyncio.run(asked(site, "/queue/nothing"))[0] == 404
+    assert asked(site, "/queue/nothing")[0] == 404
     app.desk.close()
 
 
 def test_without_a_word_from_the_program_around_it_the_gate_is_as_closed_as_ever(queue: queuectl.Queue) -> None:
     app = queuectl.http.app(queue, hosts=["site.example"])
-    assert asyncio.run(asked(app, "/api/v1/status"))[0] == 401
+    assert asked(app, "/api/v1/status")[0] == 401
     token = {"Authorization": f"Bearer {tokens.ensure(queue)}"}
-    assert asyncio.run(asked(app, "/api/v1/status", headers=token))[0] == 200
-    assert asyncio.run(asked(app, "/api/v1/status", headers={**token, "Host": "site.example"}))[0] == 200
-    assert asyncio.run(asked(app, "/api/v1/status", headers={**token, "Host": "evil.example"}))[0] == 421
+    assert asked(app, "/api/v1/status", headers=token)[0] == 200
+    assert asked(app, "/api/v1/status", headers={**token, "Host": "site.example"})[0] == 200
+    assert asked(app, "/api/v1/status", headers={**token, "Host": "evil.example"})[0] == 421
     app.desk.close()
 
 
 def test_whom_the_program_knows_is_let_in_but_no_page_from_elsewhere(queue: queuectl.Queue) -> None:
     app = queuectl.http.app(queue, who=lambda scope: "ann" if (b"x-user", b"ann") in scope["headers"] else None)
-    assert asyncio.run(asked(app, "/api/v1/status"))[0] == 401
-    assert asyncio.run(asked(app, "/api/v1/status", headers={"X-User": "ann"}))[0] == 200
-    assert asyncio.run(asked(app, "/api/v1/status", headers={"X-User": "ann", "Origin": "http://evil.example"}))[0] == 403
+    assert asked(app, "/api/v1/status")[0] == 401
+    assert asked(app, "/api/v1/status", headers={"X-User": "ann"})[0] == 200
+    assert asked(app, "/api/v1/status", headers={"X-User": "ann", "Origin": "http://evil.example"})[0] == 403
     app.desk.close()
 
 
