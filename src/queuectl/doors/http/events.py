@@ -155,8 +155,6 @@ class Tail:
         work, done = await self._service.read(lambda queue: (queue.listener(bell.WORK), queue.listener(bell.DONE)))
         ears = (work, done)
         with work, done:
-            for ear in ears:
-                loop.add_reader(ear.fd, self._rung.set)
             try:
                 self._last = await self._service.read(_newest)
                 self._ready.set()
@@ -166,15 +164,19 @@ class Tail:
                     loop.remove_reader(ear.fd)
 
     async def _listen(self, ears: tuple[bell.Listener, ...]) -> None:
+        loop = asyncio.get_running_loop()
         while True:
+            self._rung.clear()
+            for ear in ears:
+                loop.add_reader(ear.fd, self._rung.set)
             try:
                 async with asyncio.timeout(GATHER_S * 2 if self._status_due else HEARTBEAT_S):
                     await self._rung.wait()
             except TimeoutError:
                 if not self._status_due:
                     self._tell(HEARTBEAT)
-            self._rung.clear()
             for ear in ears:
+                loop.remove_reader(ear.fd)  # a bell that rings on while nobody drains it would keep the loop spinning
                 ear.drain()
             await self._look()
             await asyncio.sleep(GATHER_S + GATHER_MORE_S * len(self._streams))  # until then rings are gathered
