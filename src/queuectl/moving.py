@@ -171,9 +171,9 @@ def _insert(target: Store, statement: str, rows: list[tuple[Any, ...]]) -> int:
 def _copy_sums(source: Store, target: Store) -> None:
     from .store import sql
 
-    counts, totals, lanes = source.counts(), source.run(sql.TOTALS), _ready_of(source)
+    counts, totals, minutes, lanes = source.counts(), source.run(sql.TOTALS), source.run(sql.MINUTES, (0,)), _ready_of(source)
     with target.transaction():
-        target.set_sums(counts, [tuple(row) for row in totals], lanes)
+        target.set_sums(counts, [tuple(row) for row in totals], [tuple(row) for row in minutes], lanes)
         for key, value in source.run("select key, value from meta"):
             if key not in OWN_META:
                 _put(target, key, value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from . import shown, trouble
 from .model import COMMAND, STATES
 from .store import sql, stats
+from .store.sums import MINUTE_US
 from .workers import living
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 DEAD_LOOKED_AT = 10_000  # dead jobs, the newest, that are grouped
 DEAD_GROUPS = 100
-RUNS_LOOKED_AT = 20_000  # runs, the newest, that a series is made of
+RUNS_LOOKED_AT = 10_000  # runs spread evenly over its time that a series takes its durations from
 SPANS = {"hour": (3600, 60), "day": (86400, 900), "week": (604800, 7200)}  # seconds, and of one step
 
 
@@ -139,49 +140,62 @@ def schedule(queue: Queue, limit: int) -> list[dict[str, Any]]:
 
 
 def series(queue: Queue, span: str, now_us: int) -> dict[str, Any]:
-    """How it went over time: for each step the runs that succeeded and failed, how long half of them took and had
-    waited; from the newest twenty thousand runs."""
+    """How it went over time: for each step the runs that succeeded and failed, all of them; how long half of them took
+    and had waited, of one run in `one_in`."""
     length_s, step_s = SPANS[span]
     step = step_s * 1_000_000
     first = (now_us // step - length_s // step_s + 1) * step
-    rows = queue.store.run(SERIES, (RUNS_LOOKED_AT,))
-    steps: dict[int, list[tuple[bool, float, float | None]]] = {at: [] for at in range(first, now_us + 1, step)}
-    for ended, started, exit_code, reason, due in rows:
-        place = steps.get(ended // step * step)
-        if place is not None:
-            waited = None if due is None else max(0.0, (started - due) / 1e6)
-            place.append((exit_code == 0 and not reason, (ended - started) / 1e6, waited))
-    whole = len(rows) < RUNS_LOOKED_AT or rows[-1][0] < first
-    runs = [run for place in steps.values() for run in place]
+    ended = {at: [0, 0] for at in range(first, now_us + 1, step)}
+    for minute, good, bad in queue.store.run(sql.MINUTES, (first // MINUTE_US,)):
+        sums = ended.get(minute * MINUTE_US // step * step, [0, 0])
+        sums[0], sums[1] = sums[0] + int(good), sums[1] + int(bad)
+    one_in = -(-sum(map(sum, ended.values())) // RUNS_LOOKED_AT) or 1
+    took, waited = _times(queue, first, step, one_in)
     return {
         "step_s": step_s,
-        "duration_percentiles": _percentiles([took for _, took, _ in runs]),
-        "wait_percentiles": _percentiles([waited for _, _, waited in runs if waited is not None]),
-        "points": [_point(at, runs) for at, runs in steps.items()],
-        "covers_from": shown.iso(first if whole else rows[-1][0]),
+        "duration_percentiles": _percentiles([time for times in took.values() for time in times]),
+        "wait_percentiles": _percentiles([time for times in waited.values() for time in times]),
+        "points": [
+            {
+                "at": shown.iso(at),
+                "completed": good,
+                "failed": bad,
+                "duration_p50_s": _half(took.get(at, [])),
+                "wait_p50_s": _half(waited.get(at, [])),
+            }
+            for at, (good, bad) in ended.items()
+        ],
+        "one_in": one_in,
     }
 
 
-# A first run waited since it was added or due; how long a retry did is its backoff, and nobody's concern.
-SERIES = """
-select ended_us, attempts.started_us, attempts.exit_code, attempts.reason,
+# Runs spread evenly over the newest. A first run waited since it was added or due; how long a retry did is its backoff,
+# and nobody's concern.
+SOME_RUNS = """
+with recursive picked (id, n) as (
+  select max(id), 1 from attempts union all select id - ?, n + 1 from picked where n < ? and id > ?)
+select ended_us, attempts.started_us,
   case when attempts.run = 1 then case when jobs.run_at_us > jobs.created_us then jobs.run_at_us else jobs.created_us end end
-from (select * from attempts where ended_us is not null order by id desc limit ?) attempts
-left join jobs on jobs.number = attempts.job"""
+from picked join attempts on attempts.id = picked.id left join jobs on jobs.number = attempts.job
+where ended_us >= ?"""
+
+
+def _times(queue: Queue, first: int, step: int, one_in: int) -> tuple[dict[int, list[float]], dict[int, list[float]]]:
+    """How long runs took, and how long they had waited before, by the step in which they ended; in seconds."""
+    took: dict[int, list[float]] = {}
+    waited: dict[int, list[float]] = {}
+    for ended, started, due in queue.store.run(SOME_RUNS, (one_in, RUNS_LOOKED_AT, one_in, first)):
+        at = ended // step * step
+        took.setdefault(at, []).append((ended - started) / 1e6)
+        if due is not None:
+            waited.setdefault(at, []).append(max(0.0, (started - due) / 1e6))
+    return took, waited
+
+
+def _half(times: list[float]) -> float | None:
+    return stats.percentile(sorted(times), 50)
 
 
 def _percentiles(values: list[float]) -> dict[str, float | None]:
     values.sort()
     return {f"p{p}": stats.percentile(values, p) for p in (50, 90, 99)}
-
-
-def _point(at: int, runs: list[tuple[bool, float, float | None]]) -> dict[str, Any]:
-    good = sum(succeeded for succeeded, _, _ in runs)
-    waits = sorted(waited for _, _, waited in runs if waited is not None)
-    return {
-        "at": shown.iso(at),
-        "completed": good,
-        "failed": len(runs) - good,
-        "duration_p50_s": stats.percentile(sorted(took for _, took, _ in runs), 50),
-        "wait_p50_s": stats.percentile(waits, 50),
-    }

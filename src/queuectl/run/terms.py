@@ -8,6 +8,7 @@ from .. import clock, codec, output, plan, trouble
 from ..config import Config
 from ..errors import QueueError
 from ..model import Query
+from ..store.sums import forget_old_minutes
 from . import holes
 
 TYPE_CHECKING = False
@@ -98,7 +99,8 @@ class Terms:
         self.disk_is_low = bool(low)
 
     def prune_old(self) -> None:
-        """Remove what ended more than `keep_days` ago, some at a time."""
+        """Remove what ended more than `keep_days` ago, some at a time, and sums that no chart reaches back to."""
+        forget_old_minutes(self._queue.store, clock.now_us())
         if self.config.keep_days:
             before = clock.now_us() - round(self.config.keep_days * 86400e6)
             self._queue.prune(Query(ended_before_us=before, limit=plan.PRUNE_AT_ONCE, oldest_first=True))

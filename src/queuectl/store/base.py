@@ -143,13 +143,14 @@ class Store(Engine):
         rows = self.run(f"select {sql.HISTORY} from history where job = ? order by id", (number,))
         return [HistoryEntry(*row) for row in rows]
 
-    def set_sums(self, counts: list[Any], totals: list[Any], ready: list[tuple[int, int]]) -> None:
+    def set_sums(self, counts: list[Any], totals: list[Any], minutes: list[Any], ready: list[tuple[int, int]]) -> None:
         """Put these in the place of all sums; inside a transaction."""
-        for name in ("counts", "totals"):
+        for name in ("counts", "totals", "minutes"):
             self.run(f"delete from {name}")
         self.run_many("insert into counts (queue, state, stage, n) values (?, ?, ?, ?)", counts)
         names = "queue, succeeded, failed, duration_us, waited_us"
         self.run_many(f"insert into totals ({names}) values (?, ?, ?, ?, ?)", totals)
+        self.run_many(sql.ADD_MINUTE, minutes)
         self.run("update lanes set ready = 0")
         self.run_many("update lanes set ready = ? where id = ?", [(n, lane) for lane, n in ready])
 

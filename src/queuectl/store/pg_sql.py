@@ -51,6 +51,10 @@ select queue, sum(succeeded), sum(failed), sum(duration_us), sum(waited_us) from
   select * from totals
   union all select queue, succeeded, failed, duration_us, waited_us from deltas where state is null) as lines
 group by queue order by queue""",
+    sql.MINUTES: """
+select minute, sum(succeeded), sum(failed) from (
+  select * from minutes union all select minute, succeeded, failed from deltas where minute is not null) as lines
+where minute >= ? group by minute""",
 }
 
 VERSIONS = "select number, version from jobs where number = any(%s) order by number for update"
@@ -59,14 +63,19 @@ select queue, state, stage, sum(n) from (
   select * from counts union all select queue, state, stage, n from deltas where state is not null) as lines
 group by queue, state, stage having sum(n) <> 0 order by queue"""
 ADD_DELTAS = """
-insert into deltas (queue, state, stage, n, succeeded, failed, duration_us, waited_us)
-select * from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"""
+insert into deltas (queue, state, stage, n, minute, succeeded, failed, duration_us, waited_us)
+select * from unnest(
+  %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"""
 FOLD_DELTAS = """
 with gone as (delete from deltas returning *),
 kept as (
   insert into counts (queue, state, stage, n)
   select queue, state, stage, sum(n) from gone where state is not null group by 1, 2, 3 having sum(n) <> 0 order by 1, 2, 3
-  on conflict (queue, state, stage) do update set n = counts.n + excluded.n)
+  on conflict (queue, state, stage) do update set n = counts.n + excluded.n),
+timed as (
+  insert into minutes (minute, succeeded, failed)
+  select minute, sum(succeeded), sum(failed) from gone where minute is not null group by 1 order by 1
+  on conflict (minute) do update set succeeded = minutes.succeeded + excluded.succeeded, failed = minutes.failed + excluded.failed)
 insert into totals (queue, succeeded, failed, duration_us, waited_us)
 select queue, sum(succeeded), sum(failed), sum(duration_us), sum(waited_us) from gone where state is null group by 1 order by 1
 on conflict (queue) do update set succeeded = totals.succeeded + excluded.succeeded,

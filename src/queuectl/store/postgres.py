@@ -71,8 +71,8 @@ class PostgresStore(PostgresConnection):
 
     def write_sums(self) -> None:
         sums, self.sums = self.sums, Sums()
-        lines: list[tuple[Any, ...]] = [(*place, n, 0, 0, 0, 0) for place, n in sums.counts.items() if n]
-        lines += [(queue, None, None, 0, *numbers) for queue, numbers in sums.totals.items()]
+        lines: list[tuple[Any, ...]] = [(*place, n, None, 0, 0, 0, 0) for place, n in sums.counts.items() if n]
+        lines += [(queue, None, None, 0, minute, *numbers) for (queue, minute), numbers in sums.totals.items()]
         if lines:
             self.run(pg_sql.ADD_DELTAS, tuple(map(list, zip(*lines, strict=True))))
 
@@ -152,9 +152,9 @@ class PostgresStore(PostgresConnection):
                 newest = f"coalesce((select max(id) from {table}), 0) + 1"
                 self.run(f"select setval(pg_get_serial_sequence('{table}', 'id'), {newest}, false)")
 
-    def set_sums(self, counts: list[Any], totals: list[Any], ready: list[tuple[int, int]]) -> None:
+    def set_sums(self, counts: list[Any], totals: list[Any], minutes: list[Any], ready: list[tuple[int, int]]) -> None:
         self.run("delete from deltas")
-        super().set_sums(counts, totals, [])
+        super().set_sums(counts, totals, minutes, [])
 
     def keep_log(self, job: Job, stream: str, path: str) -> None:
         self.outputs.keep(job, stream, path)

@@ -134,6 +134,13 @@ on conflict (queue) do update set succeeded = totals.succeeded + excluded.succee
   failed = totals.failed + excluded.failed, duration_us = totals.duration_us + excluded.duration_us,
   waited_us = totals.waited_us + excluded.waited_us"""
 
+ADD_MINUTE = """
+insert into minutes (minute, succeeded, failed) values (?, ?, ?)
+on conflict (minute) do update set succeeded = minutes.succeeded + excluded.succeeded, failed = minutes.failed + excluded.failed"""
+MINUTES = "select minute, succeeded, failed from minutes where minute >= ?"
+OLD_MINUTE = "select 1 from minutes where minute < ? limit 1"
+FORGET_MINUTES = "delete from minutes where minute < ?"
+
 TOTALS = "select queue, succeeded, failed, duration_us, waited_us from totals order by queue"
 RECENT_ENDS = "select ended_us, started_us, exit_code, reason from attempts where ended_us is not null order by id desc limit ?"
 ENV = "select id from envs where digest = ?"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..locate import Place
 
 APPLICATION_ID = 0x51C71
-SCHEMA_VERSION = 3  # the number of the newest file in schema/
+SCHEMA_VERSION = 4  # the number of the newest file in schema/
 SCHEMA_FILES = os.path.join(os.path.dirname(__file__), "schema")
 BUSY_MS = 10_000
 SHRINK_ABOVE_PAGES, SHRINK_PAGES = 1000, 500

@@ -13,13 +13,18 @@ if TYPE_CHECKING:
     from .base import Store
 
 
+MINUTE_US = 60_000_000
+MINUTES_KEPT = 8 * 1440  # more than the longest chart shows
+MINUTES_AT_ONCE = 360  # that are removed together: a write now and then, not one a minute
+
+
 class Sums:
-    """What a transaction changes in `counts`, `lanes.ready` and `totals`."""
+    """What a transaction changes in `counts`, `lanes.ready`, `totals` and `minutes`."""
 
     def __init__(self) -> None:
         self.counts: dict[tuple[str, str, str], int] = {}
         self.ready: dict[int, int] = {}
-        self.totals: dict[str, list[int]] = {}
+        self.totals: dict[tuple[str, int], list[int]] = {}  # by queue and minute
 
     def add(self, queue: str, state: str, stage: str, lane: int, n: int = 1) -> None:
         place = (queue, state, stage)
@@ -32,7 +37,7 @@ class Sums:
         self.add(after.queue, after.state, after.stage, after.lane, +1)
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        totals = self.totals.setdefault(job.queue, [0, 0, 0, 0])
+        totals = self.totals.setdefault((job.queue, outcome.ended_us // MINUTE_US), [0, 0, 0, 0])
         totals[0 if outcome.succeeded else 1] += 1
         totals[2] += max(0, outcome.ended_us - outcome.started_us)
         if outcome.succeeded:
@@ -49,5 +54,13 @@ class Sums:
                 emptied = emptied or n < 0
         if emptied:
             store.run(sql.DROP_EMPTY_LANES)
-        for queue, numbers in self.totals.items():
+        for (queue, minute), numbers in self.totals.items():
             store.run(sql.ADD_TOTALS, (queue, *numbers))
+            store.run(sql.ADD_MINUTE, (minute, *numbers[:2]))
+
+
+def forget_old_minutes(store: Store, now_us: int) -> None:
+    oldest = now_us // MINUTE_US - MINUTES_KEPT
+    if store.run(sql.OLD_MINUTE, (oldest - MINUTES_AT_ONCE,)):
+        with store.transaction():
+            store.run(sql.FORGET_MINUTES, (oldest,))
