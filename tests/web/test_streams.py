@@ -12,6 +12,8 @@ from collections.abc import Callable
 import pytest
 from behaviour.harness import eventually
 
+from queuectl import bell
+
 from .conftest import PATIENCE_S, Listening, Server
 
 EVENTS = "/api/v1/events"
@@ -90,24 +92,73 @@ def test_a_wait_is_answered_the_moment_the_job_ends(server: Server) -> None:
     assert server.get(f"/api/v1/jobs/{held}?wait=0.2").json["state"] == "pending"
 
 
-def test_a_reader_that_does_not_read_is_dropped_and_holds_nobody_up(open_server: Callable[..., Server]) -> None:
+def test_who_wants_every_change_gets_every_one_in_order(server: Server) -> None:
+    listening = Listening(server, EVENTS + "?every=true")
+    _, hello, _ = listening.next()
+    server.add([{"command": "true", "delay": 1000, "queue": "every"} for _ in range(2500)])
+    told = every_change(listening, 2500)
+    assert told == sorted(set(told))
+    assert told[0] > hello["seq"]
+    listening.close()
+    again = Listening(server, EVENTS + "?every=true", {"Last-Event-ID": str(told[300])})
+    assert every_change(again, 2199) == told[301:]
+    again.close()
+
+
+def every_change(listening: Listening, count: int) -> list[int]:
+    """The ids of so many changes in the queue `every`."""
+    found: list[int] = []
+    while len(found) < count:
+        name, data, seq = listening.next()
+        assert name != "many"
+        if name == "job" and data["queue"] == "every":
+            found.append(int(seq))
+    return found
+
+
+def test_a_reader_that_does_not_read_holds_nobody_up_and_is_told_in_a_word_what_it_missed(
+    open_server: Callable[..., Server],
+) -> None:
     server = open_server("--count", "0")
     slow = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.settimeout(PATIENCE_S)
     slow.connect(server.socket)
     slow.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     quick = Listening(server, EVENTS)
     quick.next()
-    for n in range(60):
+    for n in range(30):
         server.add([{"command": "true", "label": "x" * 250} for _ in range(60)])
         job = server.add({"command": "true", "id": f"after-{n}"}).json["id"]
-        quick.until("many" if n < 0 else "job", lambda data, job=job: data["id"] == job)
-    assert os.path.exists(f"/proc/{server.web}")
+        quick.until("job", lambda data, job=job: data["id"] == job)
     with open(f"/proc/{server.web}/status") as file:
         [size] = [int(line.split()[1]) for line in file if line.startswith("VmRSS")]
     assert size < 150_000
+    said = b""
+    while b"event: many\n" not in said:
+        said += (piece := slow.recv(1 << 20))
+        assert piece, "it was dropped"
     slow.close()
     quick.close()
+
+
+def test_a_bell_that_rings_on_does_not_keep_the_web_busy(open_server: Callable[..., Server]) -> None:
+    server = open_server("--count", "0")
+    listening = Listening(server, EVENTS)
+    listening.next()
+    before, run = computed_s(server.web), os.path.dirname(server.socket)
+    for _ in range(100):
+        assert bell.ring(run, bell.WORK) == 1
+        time.sleep(0.01)
+    assert computed_s(server.web) - before < 0.4
+    listening.close()
+
+
+def computed_s(pid: int) -> float:
+    """Processor time of a process."""
+    with open(f"/proc/{pid}/stat") as file:
+        user, system = file.read().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def test_streams_end_when_the_server_stops(open_server: Callable[..., Server]) -> None:

@@ -278,6 +278,7 @@ STREAM = Argument(
     "stream", "query", one_of("out", "err"), "of a job that keeps stderr apart", lambda v: codec.one_of(v, "stream", ("out", "err"))
 )
 OFFSET = Argument("offset", "query", whole(0, 2**62), "begin at this byte", lambda v: codec.whole(v, "offset", 0, 2**62))
+EVERY = Argument("every", "query", BOOL, "every change, however many: never `many`", lambda v: _flag(v, "every"))
 DOWNLOAD = Argument("download", "query", BOOL, "as a file to be saved", lambda v: _flag(v, "download"))
 WAIT = Argument(
     "wait",

@@ -7,6 +7,7 @@ from ..store import stats
 from . import acts
 from .asked import (
     BOOL,
+    EVERY,
     ID,
     JOB,
     KEY,
@@ -239,10 +240,10 @@ OF_THE_REST: tuple[Operation, ...] = (
         "series",
         "GET",
         "/series",
-        "How it went over time.",
+        "How it went over time: runs by minute or longer; durations of one run in so many.",
         lambda q, g: report.series(q, g.get("span", "hour"), clock.now_us()),
         (SPAN,),
-        gives=obj(("step_s", "points"), step_s={"type": "integer"}, points={"type": "array"}),
+        gives=obj(("step_s", "points", "one_in"), step_s={"type": "integer"}, points={"type": "array"}, one_in={"type": "integer"}),
     ),
     Operation(
         "dead",
@@ -273,5 +274,7 @@ OF_THE_REST: tuple[Operation, ...] = (
         writes=True,
         gives=several("settings"),
     ),
-    Operation("events", "GET", "/events", "What happens, as server-sent events; `Last-Event-ID` resumes.", None, kind="stream"),
+    Operation(
+        "events", "GET", "/events", "What happens, as server-sent events; `Last-Event-ID` resumes.", None, (EVERY,), kind="stream"
+    ),
 )

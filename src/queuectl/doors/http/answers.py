@@ -276,7 +276,7 @@ async def _stream(desk: Desk, operation: Operation, request: Request, given: dic
     if desk.tail.full:
         raise Refused(503, "too many streams are open", hint="close one, or try again")
     if operation.name == "events":
-        found = _events(desk, _last_event(request))
+        found = _events(desk, _last_event(request), bool(given.get("every")))
     else:
         job = await desk.service.read(lambda queue: queue.get(given["id"]))
         found = logs.follow(desk.service, desk.tail, job, _last_event(request) or given.get("offset", 0))
@@ -288,20 +288,16 @@ def _last_event(request: Request) -> int | None:
     return int(last) if last.isascii() and last.isdigit() and len(last) < 19 else None
 
 
-async def _events(desk: Desk, after: int | None) -> AsyncIterator[bytes]:
-    stream, upto = await desk.tail.attach()
+async def _events(desk: Desk, after: int | None, every: bool) -> AsyncIterator[bytes]:
+    stream, upto = await desk.tail.attach(after, every)
     try:
         overview = ops.BY_NAME["status"].run
         assert overview is not None
         status = await desk.service.read(lambda queue: overview(queue, {}))
         hello = {"status": {**status, **desk.service.about}, "seq": upto}
         yield b"retry: 2000\n\n" + events.message("hello", hello, upto if after is None else None)
-        if after is not None:
-            yield await desk.tail.missed(after, upto)
-        while chunk := await stream.next():
+        while chunk := await desk.tail.next(stream):
             yield chunk
-        if stream.slow:
-            raise TimeoutError
     finally:
         desk.tail.detach(stream)
 

@@ -1,9 +1,9 @@
-"""What happens, told to whoever listens: one reader of the history for all streams, woken by the bell.
+"""What happens, told to whoever listens: one follower of the history for all streams, woken by the bell.
 
-    bell rings → lines of the history since the last look → one text, made once → the buffer of each stream
+    bell rings → the newest change and the counts → streams wake → each pulls what it has not been told, made once for all
 
-Nothing is read while nobody listens, and nothing ticks but a heartbeat. A stream whose reader is slow is dropped when
-its buffer is full: it can come again with `Last-Event-ID`, and is told what it missed.
+A stream is a place in the history. Who reads slowly is further behind, is told in one word what it missed, and costs
+nothing meanwhile. Nothing is read while nobody listens.
 """
 
 from __future__ import annotations
@@ -17,18 +17,23 @@ from ...store import sql
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeAlias
 
     from ...queue import Queue
     from .service import Service
 
-GATHER_S = 0.1  # what happens inside this time is told together,
-GATHER_MORE_S = 0.002  # and so much longer for each listener: a crowd must not slow the work down
-STATUS_EVERY = 2  # gatherings: counts are told at most five times a second
+    Page: TypeAlias = tuple[bytes, int]  # messages, and the number of the last change they tell
+
+GATHER_S = 0.15  # what happens inside this time is told together,
+GATHER_MORE_S = 0.0005  # and so much longer for each listener: a crowd must not slow the work down
+SETTLE_S = 0.3  # after a ring it is looked once more: a server's history is followed a quarter of a second late
+POLL_S = 15.0  # stands behind the bell
 HEARTBEAT_S = 15.0
 AGAIN_S = 1.0
-CHANGES_MAX = 200  # of one gathering; more are told as `many`
-BUFFER_MAX = 512_000  # bytes that wait for a slow reader
+CHANGES_MAX = 200  # that are told one by one; more are told as `many`, but to who wants every one
+PAGE = 1_000  # changes that are read at once for those,
+PAGES_MAX = 16  # and so many pages kept, for others who come as far
+TOUCHED_MAX = 5_000  # jobs of one look whose watchers are told; of more, all are
 STREAMS_MAX = 500
 HEARTBEAT = b": still here\n\n"
 
@@ -36,42 +41,26 @@ NEWS = """
 select history.id, history.job, history.at_us, history.event, jobs.id, jobs.state, history.stage, jobs.queue, jobs.label
 from history left join jobs on jobs.number = history.job
 where history.id > ? and history.id <= ? order by history.id limit ?"""
+TOUCHED = "select distinct job from history where id > ? and id <= ? limit ?"
 
 
 class Stream:
-    """One listener's buffer."""
+    """One listener: how far it has been told."""
 
-    def __init__(self) -> None:
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._news = asyncio.Event()
+    def __init__(self, at: int, every: bool, said: dict[str, bytes]) -> None:
+        self.at = at
+        self.every = every
+        self.said = said
+        self.news = asyncio.Event()
         self.over = False
-        self.slow = False
-
-    def put(self, chunk: bytes) -> None:
-        if self._size + len(chunk) > BUFFER_MAX:
-            self.slow = True
-            self.end()
-        elif not self.over:
-            self._chunks.append(chunk)
-            self._size += len(chunk)
-            self._news.set()
 
     def end(self) -> None:
         self.over = True
-        self._news.set()
-
-    async def next(self) -> bytes:
-        """What has come since; empty at the end."""
-        while not self._chunks and not self.over:
-            self._news.clear()
-            await self._news.wait()
-        found, self._chunks, self._size = b"".join(self._chunks), [], 0
-        return b"" if self.slow else found
+        self.news.set()
 
 
 class Tail:
-    """The one reader of the history. It reads while there are streams, or jobs that somebody waits for."""
+    """The one follower of the history. It looks while there are streams, or jobs that somebody waits for."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -81,23 +70,54 @@ class Tail:
         self._ready = asyncio.Event()
         self._rung = asyncio.Event()
         self._last = 0
-        self._workers: Any = None
-        self._turn = 0
-        self._status_due = False
+        self._said: dict[str, bytes] = {}  # what is told whenever it differs: the counts, who works
+        self._pages: dict[tuple[int, bool], asyncio.Future[Page]] = {}  # of this look, by where they begin
 
     # ------------------------------------------------------------ who listens
 
-    async def attach(self) -> tuple[Stream, int]:
-        """A new stream, and the number of the last change before what it will be told."""
-        stream = Stream()
-        self._streams.add(stream)
+    async def attach(self, after: int | None, every: bool) -> tuple[Stream, int]:
+        """A new stream that is told what comes after this change, and the number of the newest one."""
         await self._begin()
+        stream = Stream(self._last if after is None else min(after, self._last), every, self._said)
+        self._streams.add(stream)
         return stream, self._last
 
     def detach(self, stream: Stream) -> None:
         stream.end()
         self._streams.discard(stream)
         self._rest()
+
+    async def next(self, stream: Stream) -> bytes:
+        """What this stream has not been told yet, as soon as there is any; empty at its end."""
+        while not stream.over:
+            stream.news.clear()
+            found = b""
+            if stream.at < self._last:
+                found, stream.at = await self._page(stream.at, stream.every)
+            if stream.said is not self._said:
+                found += b"".join(text for name, text in self._said.items() if stream.said.get(name) is not text)
+                stream.said = self._said
+            if found:
+                return found
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await stream.news.wait()
+            except TimeoutError:
+                return HEARTBEAT
+        return b""
+
+    async def _page(self, at: int, every: bool) -> Page:
+        """Read once for all streams that are as far."""
+        key, upto = (at, every), self._last
+        if key not in self._pages:
+            if len(self._pages) >= PAGES_MAX:
+                self._pages.pop(next(iter(self._pages)))
+            self._pages[key] = asyncio.ensure_future(self._service.read(lambda queue: _told(queue, at, upto, every)))
+        try:
+            return await asyncio.shield(self._pages[key])  # one who leaves takes the page from nobody
+        except Exception:
+            self._pages.pop(key, None)
+            raise
 
     async def watch(self, number: int) -> asyncio.Event:
         """Set whenever this job may have changed."""
@@ -151,57 +171,63 @@ class Tail:
                 await asyncio.sleep(AGAIN_S)
 
     async def _follow(self) -> None:
-        loop = asyncio.get_running_loop()
         work, done = await self._service.read(lambda queue: (queue.listener(bell.WORK), queue.listener(bell.DONE)))
-        ears = (work, done)
         with work, done:
-            try:
-                self._last = await self._service.read(_newest)
-                self._ready.set()
-                await self._listen(ears)
-            finally:
-                for ear in ears:
-                    loop.remove_reader(ear.fd)
+            self._last = await self._service.read(_newest)
+            self._said = await self._service.read(self._facts)
+            self._ready.set()
+            await self._listen((work, done))
 
     async def _listen(self, ears: tuple[bell.Listener, ...]) -> None:
-        loop = asyncio.get_running_loop()
+        rung = False
         while True:
-            self._rung.clear()
-            for ear in ears:
-                loop.add_reader(ear.fd, self._rung.set)
-            try:
-                async with asyncio.timeout(GATHER_S * 2 if self._status_due else HEARTBEAT_S):
-                    await self._rung.wait()
-            except TimeoutError:
-                if not self._status_due:
-                    self._tell(HEARTBEAT)
-            for ear in ears:
-                loop.remove_reader(ear.fd)  # a bell that rings on while nobody drains it would keep the loop spinning
-                ear.drain()
+            rung = await self._heard(ears, SETTLE_S if rung else POLL_S)
             await self._look()
-            await asyncio.sleep(GATHER_S + GATHER_MORE_S * len(self._streams))  # until then rings are gathered
+            await asyncio.sleep(GATHER_S + GATHER_MORE_S * len(self._streams))
+
+    async def _heard(self, ears: tuple[bell.Listener, ...], timeout_s: float) -> bool:
+        """A bell is heard here alone: one that rings on while changes are gathered would keep the loop spinning."""
+        loop = asyncio.get_running_loop()
+        self._rung.clear()
+        for ear in ears:
+            loop.add_reader(ear.fd, self._rung.set)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._rung.wait()
+        except TimeoutError:
+            pass
+        finally:
+            for ear in ears:
+                loop.remove_reader(ear.fd)
+                ear.drain()
+        return self._rung.is_set()
 
     async def _look(self) -> None:
-        before = self._last
-        newest, rows = await self._service.read(lambda queue: _news(queue, before))
-        self._last = newest
-        self._turn += 1
+        before, listened_to = self._last, bool(self._streams)
+        newest, touched, facts = await self._service.read(lambda queue: self._seen(queue, before, listened_to))
         if newest > before:
-            self._tell(b"".join(map(_told, rows)) if rows is not None else _many(newest, newest - before))
-            self._wake(None if rows is None else {row[1] for row in rows})
-            self._status_due = True
-        if self._status_due and self._turn % STATUS_EVERY == 0 and self._streams:
-            self._status_due = False
-            found, workers = await self._service.read(lambda queue: (report.overview(queue), report.workers(queue)))
-            self._tell(message("status", {**found, **self._service.about}))
-            known = [(worker["id"], worker["stopping"]) for worker in workers]
-            if self._workers not in (None, known):
-                self._tell(message("workers", {"workers": [worker["id"] for worker in workers]}))
-            self._workers = known
+            self._last = newest
+            self._pages.clear()
+            self._wake(touched)
+        changed = facts != self._said
+        if changed:
+            self._said = {name: self._said[name] if self._said.get(name) == text else text for name, text in facts.items()}
+        if changed or newest > before:
+            for stream in self._streams:
+                stream.news.set()
 
-    def _tell(self, chunk: bytes) -> None:
-        for stream in list(self._streams):
-            stream.put(chunk)
+    def _seen(self, queue: Queue, before: int, listened_to: bool) -> tuple[int, set[int] | None, dict[str, bytes]]:
+        newest = _newest(queue)
+        touched = _touched(queue, before, newest) if newest > before else set()
+        return newest, touched, self._facts(queue) if listened_to else self._said
+
+    def _facts(self, queue: Queue) -> dict[str, bytes]:
+        workers = report.workers(queue)
+        stopping = [worker["id"] for worker in workers if worker["stopping"]]
+        return {
+            "status": message("status", {**report.overview(queue), **self._service.about}),
+            "workers": message("workers", {"workers": [worker["id"] for worker in workers], "stopping": stopping}),
+        }
 
     def _wake(self, numbers: set[int] | None) -> None:
         for number, watchers in self._watched.items():
@@ -209,25 +235,25 @@ class Tail:
                 for changed in watchers:
                     changed.set()
 
-    async def missed(self, after: int, upto: int) -> bytes:
-        """What a stream that comes again has missed."""
-        if after >= upto:
-            return b""
-        newest, rows = await self._service.read(lambda queue: _news(queue, after, upto))
-        return b"".join(map(_told, rows)) if rows is not None else _many(newest, upto - after)
-
 
 def _newest(queue: Queue) -> int:
     return int(queue.store.run(sql.NEWEST_LINE)[0][0] or 0)
 
 
-def _news(queue: Queue, after: int, upto: int | None = None) -> tuple[int, list[tuple[Any, ...]] | None]:
-    """The number of the newest change, and the changes; None for them when they are too many."""
-    newest = max(after, _newest(queue)) if upto is None else upto
-    if newest == after:
-        return newest, []
-    rows = queue.store.run(NEWS, (after, newest, CHANGES_MAX + 1))
-    return newest, rows if len(rows) <= CHANGES_MAX else None
+def _touched(queue: Queue, after: int, upto: int) -> set[int] | None:
+    """The jobs that something happened to; None when they are too many."""
+    rows = queue.store.run(TOUCHED, (after, upto, TOUCHED_MAX))
+    return {number for (number,) in rows} if len(rows) < TOUCHED_MAX else None
+
+
+def _told(queue: Queue, after: int, upto: int, every: bool) -> Page:
+    most = PAGE if every else CHANGES_MAX
+    rows = queue.store.run(NEWS, (after, upto, most + 1))
+    if len(rows) <= most:
+        return b"".join(map(_change, rows)), upto
+    if every:
+        return b"".join(map(_change, rows[:most])), rows[most - 1][0]
+    return message("many", {"changes": upto - after}, upto), upto
 
 
 def message(event: str, content: Any, seq: int | None = None) -> bytes:
@@ -239,12 +265,8 @@ def message(event: str, content: Any, seq: int | None = None) -> bytes:
     return f"{head}event: {event}\ndata: {json.dumps(content)}\n\n".encode()
 
 
-def _told(row: tuple[Any, ...]) -> bytes:
+def _change(row: tuple[Any, ...]) -> bytes:
     seq, number, at_us, event, job_id, state, stage, queue, label = row
     change = {"id": job_id if job_id is not None else str(number), "number": number, "state": state, "stage": stage}
     change |= {"queue": queue, "event": event, "at": shown.iso_exact(at_us), "label": label}
     return message("job", change, seq)
-
-
-def _many(seq: int, count: int) -> bytes:
-    return message("many", {"changes": count}, seq)
