@@ -41,7 +41,7 @@ class Server:
         for name, value in {**SETTINGS, **settings}.items():
             self._made.psql(f"alter system set {name} = {value}")
         with open(f"{self.data}/pg_hba.conf", "a") as rules:
-            rules.write("host all all 10.77.0.0/16 trust\nhost all all 127.0.0.1/32 trust\n")
+            rules.write("host all all 198.18.0.0/15 trust\nhost all all 127.0.0.1/32 trust\n")
         self._made.stop()
         self.start()
         guard = GUARD.format(us=os.getpid(), data=self.data, folder=self.folder)

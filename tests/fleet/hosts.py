@@ -38,6 +38,7 @@ class Host:
         home.joinpath(name).mkdir(parents=True, exist_ok=True)
         self.log = home / f"{name}.log"
         self.started: list[subprocess.Popen[bytes]] = []
+        self._words: list[tuple[str, ...]] = []  # how its workers were started
         self._names: set[str] = set()  # the namespaces in which its name is what it is
 
     @staticmethod
@@ -52,9 +53,7 @@ class Host:
         return [*inside, "unshare", "--uts", "sh", "-c", f'hostname {self.name}; exec "$@"', "sh", *PROGRAM, *words]
 
     def __call__(self, *words: str, rc: int | None = 0, timeout_s: float = PATIENCE_S, given: str = "") -> str:
-        done = subprocess.run(
-            self._command(words), env=self.env, input=given, capture_output=True, text=True, timeout=timeout_s
-        )
+        done = subprocess.run(self._command(words), env=self.env, input=given, capture_output=True, text=True, timeout=timeout_s)
         assert rc is None or done.returncode == rc, (done, self.said())
         return done.stdout + (done.stderr if rc else "")
 
@@ -64,16 +63,28 @@ class Host:
     def worker(self, *words: str) -> subprocess.Popen[bytes]:
         """A keeper and its worker; returns when it runs."""
         before = self.said().count(" runs, ")
+        keeper = self.begin(words)
+        until(lambda: self.said().count(" runs, ") > before or keeper.poll() is not None)
+        return keeper
+
+    def begin(self, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        """The same, without waiting for it."""
         with open(self.log, "ab") as log:
             keeper = subprocess.Popen(
                 self._command(("worker", "start", *words)),
                 env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.started.append(keeper)
+        self._words.append(words)
         until(lambda: self._name_of(keeper.pid) != self._name_of(os.getpid()))
         self._names.add(self._name_of(keeper.pid))
-        until(lambda: self.said().count(" runs, ") > before or keeper.poll() is not None)
         return keeper
+
+    def begin_again(self) -> None:
+        """After a power cut: the same workers as before."""
+        words, self._words = self._words, []
+        for each in words:
+            self.begin(each)
 
     def said(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
@@ -102,17 +113,20 @@ class Link:
     """A network namespace with one link to the server's machine, which can be cut."""
 
     def __init__(self, number: int) -> None:
-        self.name = f"qt{os.getpid() % 10000}n{number}"
-        self.ours, self.theirs = f"10.77.{number}.1", f"10.77.{number}.2"
-        self._device = f"qv{os.getpid() % 10000}n{number}"
+        mine = os.getpid() % 2048  # each test process has addresses of its own, in the network kept for tests of networks
+        self.name = f"qt{mine}n{number}"
+        first = mine * 64 + (number % 16) * 4
+        net = f"198.{18 + (first >> 16)}.{first >> 8 & 255}."
+        self.ours, self.theirs = f"{net}{(first & 255) + 1}", f"{net}{(first & 255) + 2}"
+        self._device = f"qv{mine}n{number}"
         peer = self._device + "p"
         for command in (
             f"ip netns add {self.name}",
             f"ip link add {self._device} type veth peer name {peer}",
             f"ip link set {peer} netns {self.name}",
-            f"ip addr add {self.ours}/24 dev {self._device}",
+            f"ip addr add {self.ours}/30 dev {self._device}",
             f"ip link set {self._device} up",
-            f"ip netns exec {self.name} ip addr add {self.theirs}/24 dev {peer}",
+            f"ip netns exec {self.name} ip addr add {self.theirs}/30 dev {peer}",
             f"ip netns exec {self.name} ip link set {peer} up",
             f"ip netns exec {self.name} ip link set lo up",
         ):
@@ -121,10 +135,16 @@ class Link:
     def cut(self) -> None:
         subprocess.run(["ip", "link", "set", self._device, "down"], check=True)
 
+    def deafen(self) -> None:
+        """One way only: what is said there still arrives, no answer gets back."""
+        subprocess.run(["ip", "route", "add", "blackhole", f"{self.theirs}/32"], check=True)
+
     def mend(self) -> None:
+        subprocess.run(["ip", "route", "del", "blackhole", f"{self.theirs}/32"], capture_output=True)
         subprocess.run(["ip", "link", "set", self._device, "up"], check=True)
 
     def remove(self) -> None:
+        self.mend()
         subprocess.run(["ip", "link", "del", self._device], capture_output=True)
         subprocess.run(["ip", "netns", "del", self.name], capture_output=True)
 

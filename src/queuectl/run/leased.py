@@ -54,13 +54,15 @@ class Leased:
     def close(self) -> None:
         self._over.set()
 
-    def tend(self) -> None:
+    def tend(self) -> bool:
+        """End what others may start again when the lease is as good as over; returns whether it is."""
         self._seen_s = monotonic()
         if not self._store.shared or self.left_s() > 0:
-            return
+            return False
         runs = [run for run in self._slots.runs.values() if not run.ending and run.options.if_interrupted != HOLD]
         if runs:
             self._say(f"the store has not been reached for too long: ending {len(runs)} jobs, which may start elsewhere")
             table = ProcessTable()
             for run in runs:
                 self._slots.stop(run, LOST, table)
+        return True

@@ -214,7 +214,8 @@ class Worker:
     def _tend(self) -> None:
         """What runs, jobs claimed in vain, the slow poll."""
         now = monotonic()
-        self._leased.tend()
+        if self._leased.tend():
+            self._give_back_ahead()  # another may have them by now
         self._slots.tend(now)
         if self._ahead and now - self._ahead_since > plan.AHEAD_KEPT_S and len(self._slots.runs) >= self.slots:
             self._give_back_ahead()

@@ -112,7 +112,9 @@ class PostgresConnection(Store):
         """Which history the server is at: another one once a standby was promoted, or a backup restored in its place."""
         try:
             rows = self._db.execute(TIMELINE).fetchall()
-        except psycopg.Error:
+        except psycopg.Error as fault:
+            if self._is_gone():
+                raise self._told(fault) from None
             return ""  # not everybody may look, or it is no plain server
         return str(rows[0][0]) if rows else ""
 
@@ -327,7 +329,7 @@ class PostgresConnection(Store):
         if found is None or found[1] != self.store_id:
             raise Replaced(f"the store at {self.to.shown} is gone", why="another one stands in its place", hint="find out why")
         timeline = self._read_timeline()
-        if timeline != self._timeline:
+        if timeline and self._timeline and timeline != self._timeline:
             before, self._timeline = self._timeline, timeline
             why = f"its history has branched ({before} → {timeline}): a standby was promoted, or a backup restored"
             hint = "what was committed last may be missing there; 'queuectl store check' looks for it"

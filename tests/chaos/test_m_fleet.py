@@ -1,0 +1,163 @@
+"""Group F: a queue on one server, eight workers on three machines whose links are cut, which freeze, thaw and die."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from behaviour import postgres
+from fleet.hosts import Host, Link, need_namespaces, until
+
+import queuectl
+from queuectl import Query, Queue, limits
+from queuectl.model import Options, Shell, Spec
+
+from .fleet import LEASE_S, WORK, Trouble, read
+from .harness import figure, size
+
+Opener = Callable[..., Host]
+WORKERS = {"a": 3, "b": 3, "c": 2}
+NARROW, KEYED, INTERVAL_US = 3, 2, 100_000
+PATIENCE_S = 1800.0
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+    if why := postgres.missing():
+        pytest.skip(why)
+    need_namespaces()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "here"))
+    url = postgres.url()
+    with queuectl.open(url) as queue:
+        for name, value in {"backoff_base": 0, "kill_grace": 0.3, "lease": LEASE_S}.items():
+            queue.settings.set(name, value)
+        yield queue
+    postgres.drop(url)
+
+
+@pytest.fixture
+def host(queue: Queue, tmp_path: Path) -> Iterator[Opener]:
+    opened: list[Host] = []
+
+    def open_one(name: str) -> Host:
+        link = Link(len(opened) + 1)
+        opened.append(Host(name, postgres.over_tcp(queue.place.url, link.ours), tmp_path, link))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.end()
+        if one.net:
+            one.net.remove()
+
+
+def specs(draw: random.Random, n: int, ledger: Path) -> list[Spec]:
+    """Jobs of each kind of limit, and of each choice of what becomes of a run that was cut."""
+    env = {"PATH": os.environ["PATH"], "LEDGER": str(ledger)}
+    found = []
+    for at in range(n):
+        text = WORK.replace("SECONDS", f"{draw.uniform(0.2, 0.9):.2f}")
+        more = [{}] * 14 + [{"queue": "narrow"}] * 2 + [{"queue": "keyed", "limit_key": "api"}]
+        more += [{"queue": "rated"}] * 2 + [{"queue": "tagged", "where": ("gpu",)}]
+        choice = draw.choices(("rerun", "hold", "fail"), (8, 1, 1))[0]
+        fields = {"max_retries": 20, "options": Options(if_interrupted=choice), **more[at % len(more)]}
+        found.append(Spec(Shell(text), env=env, cwd="/", **fields))
+    return found
+
+
+def open_ones(queue: Queue) -> int:
+    return sum(n for _, state, _, n in queue.store.counts() if state != "completed")
+
+
+def test_links_are_cut_and_machines_freeze(queue: Queue, host: Opener, tmp_path: Path) -> None:
+    jobs, troubles_wanted = size(150, 10_000), size(2, 200)
+    draw, ledger, released = random.Random(7), tmp_path / "ledger", 0
+    ledger.touch()
+    limits.set_queue(queue, "narrow", parallel=NARROW)
+    limits.set_queue(queue, "rated", interval_us=INTERVAL_US)
+    limits.set_key(queue, "api", KEYED, None)
+    machines = [host(name) for name in WORKERS]
+    for machine in machines:
+        for _ in range(WORKERS[machine.name]):
+            machine.begin(("--count", "2", *(["--tag", "gpu"] if machine.name == "c" else [])))
+    until(lambda: all(machine.said().count(" runs, ") == WORKERS[machine.name] for machine in machines))
+    queue.add_many(specs(draw, jobs, ledger))
+    troubles = [Trouble(machine, ledger, draw) for machine in machines]
+    began = looked = time.monotonic()
+    while True:
+        for trouble in troubles:
+            trouble.tend()
+        if time.monotonic() - looked > 1:
+            looked = time.monotonic()
+            released += (
+                len(queue.release(Query(stages=("held",)))) if queue.store.run("select 1 from jobs where stage = 'held'") else 0
+            )
+            if not open_ones(queue):
+                break
+            assert looked - began < PATIENCE_S, queue.store.counts()
+        time.sleep(0.05)
+    for trouble in troubles:
+        trouble.over()
+    took = time.monotonic() - began
+    counts = sum((trouble.counts for trouble in troubles), start=troubles[0].counts.__class__())
+    hurt = sum(n for what, n in counts.items() if what in ("cut", "deaf", "freeze", "freeze a worker"))
+    wrong, late = judged(queue, ledger, jobs)
+    told = ", ".join(f"{n} × {what}" for what, n in sorted(counts.items()))
+    reached = f"{jobs} jobs, 8 workers, 3 machines, {took:.0f} s; {told}; {late} late ends refused, {released} released by hand; "
+    enough = hurt >= troubles_wanted
+    promise = "F links cut, machines and workers frozen, 8 workers on 3 machines"
+    wanted = "≥ 200 in 10,000 jobs: 0 lost, 0 completed twice, 0 beyond a limit"
+    figure(
+        promise,
+        wanted,
+        reached + (f"WRONG: {wrong}" if wrong else "0 lost, 0 completed twice, 0 beyond a limit"),
+        not wrong and enough,
+    )
+
+
+def judged(queue: Queue, ledger: Path, jobs: int) -> tuple[list[str], int]:
+    """What is wrong, by ledger and store; and how many ends were told too late to count."""
+    store = queue.store
+    ends = "select job, run from history where event = 'finish' and stage = 'completed'"
+    counted = {(str(job), int(run)) for job, run in store.run(ends)}
+    reading = read(ledger, lambda job, run: (job, run) in counted)
+    wrong = [f"{len(counted)} completions of {jobs} jobs"] * (len(counted) != jobs)
+    wrong += [
+        f"job {job} was completed twice" for job, n in store.run(f"select job, count(*) from ({ends}) as e group by job") if n > 1
+    ]
+    wrong += [f"job {job} is completed and never ended" for job, _ in counted if not reading.ended[job]]
+    wrong += [f"run {run} of job {job} was started {n} times" for (job, run), n in reading.begun.items() if n > 1]
+    recorded = "select job, run from attempts union select job, run from history where event = 'give back' and note is not null"
+    records = {(str(job), int(run)) for job, run in store.run(recorded)}
+    wrong += [f"run {run} of job {job} is not in the records" for job, run in reading.begun if (job, run) not in records]
+    wrong += again(queue, reading.begun)
+    wrong += reading.overlaps
+    wrong += [
+        f"{reading.most[name]} of {name} at once"
+        for name, most in (("narrow", NARROW), ("keyed", KEYED))
+        if reading.most[name] > most
+    ]
+    wrong += [f"tagged ran on {reading.hosts['tagged']}"] * (reading.hosts["tagged"] != {"c"})
+    starts = [
+        at
+        for (at,) in store.run(
+            "select at_us from history join jobs on number = job where event = 'start' and queue = 'rated' order by at_us"
+        )
+    ]
+    wrong += [f"rated jobs {b - a} µs apart" for a, b in pairwise(starts) if b - a < INTERVAL_US]
+    return wrong[:10], sum(reading.ended.values()) - jobs
+
+
+def again(queue: Queue, begun: Iterator[tuple[str, int]]) -> list[str]:
+    """Jobs that must wait for a person once they were cut, and did not."""
+    careful = {str(job.number) for job in queue.stream() if job.options and '"hold"' in job.options}
+    freed = dict(queue.store.run("select job, count(*) from history where event in ('release', 'give back') group by job"))
+    runs: dict[str, int] = {}
+    for job, _ in begun:
+        runs[job] = runs.get(job, 0) + (job in careful)
+    return [f"job {job} ran {n} times, freed {freed.get(int(job), 0)}" for job, n in runs.items() if n > 1 + freed.get(int(job), 0)]
