@@ -12,6 +12,7 @@ CLOCK_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux 
 
 _server_boot_us: int | None = None  # when this machine's boot was by the clock of the server we work with
 TICKS_S = os.sysconf("SC_CLK_TCK")
+FORKED_ONLY = 0x40  # in the flags of a process, since Linux has them
 
 
 def now_us() -> int:
@@ -65,6 +66,12 @@ def process_start(pid: int) -> int:
     """When the process began, in clock ticks since boot: with the pid it names one process. 0 when there is none."""
     fields = _stat(pid)
     return int(fields[19]) if fields else 0
+
+
+def has_run_nothing(pid: int) -> bool:
+    """Whether a process has not come through an `exec`: it does, or did, what its parent was doing."""
+    fields = _stat(pid)
+    return bool(fields) and bool(int(fields[6]) & FORKED_ONLY)
 
 
 def is_alive(pid: int, start: int) -> bool:

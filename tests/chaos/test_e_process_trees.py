@@ -22,6 +22,7 @@ STUBBORN = {
     "forks twice": "(sh -c 'sleep {mark} & sleep {mark} &' &) ; sleep {mark}",
     "leaves its session": "setsid -f sleep {mark}; setsid -f sh -c 'trap \"\" TERM; sleep {mark}; sleep {mark}'; sleep {mark}",
     "leaves it and is orphaned": "sh -c 'setsid -f sh -c \"sleep {mark} & sleep {mark}\"'; sleep {mark}",
+    "leaves it, cleaned and orphaned": "setsid -f env -i /bin/sleep {mark}; sleep {mark}",
     "closes its descriptors": "exec 0<&- 1>&- 2>&-; sleep {mark} & sleep {mark}",
     "has an odd name": "'{odd}' {mark} & exec '{odd}' {mark}",
     "is stopped": "sleep {mark} & sleep 0.1; kill -STOP $! ; kill -STOP $$",
@@ -84,7 +85,7 @@ def test_nothing_survives(trial: Callable[..., Trial], tmp_path: Path, how: str)
 def test_no_descriptor_of_ours_reaches_a_job(trial: Callable[..., Trial], tmp_path: Path) -> None:
     one = trial()
     code = "import os; print(*sorted(int(n) for n in os.listdir('/proc/self/fd')))"
-    one.queue.add_many([Spec(Shell(f"{sys.executable} -c \"{code}\""), max_retries=0) for _ in range(20)])
+    one.queue.add_many([Spec(Shell(f'{sys.executable} -c "{code}"'), max_retries=0) for _ in range(20)])
     ends = os.pipe()
     secret = os.open(tmp_path / "secret", os.O_RDWR | os.O_CREAT)
     high = os.dup2(secret, 200)

@@ -16,7 +16,6 @@ from .journal import Trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..model import WorkerRow
     from .running import Run
 
 BOOK_KEPT_S = 86400.0
@@ -26,12 +25,11 @@ ZOMBIE_S = 30.0  # some container's first process never reaps: then nobody will 
 
 class KeeperBooks:
     """What all keepers of this store have written about processes whose worker died: of those that began at `since` (in
-    clock ticks since boot) or later, and of `also`. Books are long, and hardly anything in them is asked for."""
+    clock ticks since boot) or later. Books are long, and hardly anything in them is asked for."""
 
-    def __init__(self, run_folder: str, since: int = NEVER, also: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, run_folder: str, since: int = NEVER) -> None:
         self._folder = run_folder
         self._since = since
-        self._also = also
         self._books: dict[str, EndsRead] = {}
         self._ends: dict[tuple[int, int], End] = {}
 
@@ -47,7 +45,7 @@ class KeeperBooks:
                 book = self._books.get(name)
                 if book is None:
                     book = self._books[name] = EndsRead(os.path.join(self._folder, name))
-                self._ends.update(book.news(self._since, self._also))
+                self._ends.update(book.news(self._since))
 
     def complete(self, trace: Trace) -> Trace:
         """The trace with its end, when a keeper has seen it."""
@@ -56,13 +54,9 @@ class KeeperBooks:
             return trace
         return trace.but(status=end.status, ended_us=end.ended_us, cpu_us=end.cpu_us, memory_max=end.memory_max)
 
-    def leaders(self) -> set[tuple[int, int]]:
-        """The ended processes that were leaders of a session, as each job is."""
-        return {key for key, end in self._ends.items() if end.leader}
-
-    def death_of(self, row: WorkerRow) -> End | None:
-        """How and when a keeper saw this worker dead."""
-        return self._ends.get((row.pid, row.pid_start))
+    def marked(self, mark: int) -> set[tuple[int, int]]:
+        """The ended processes of a run that were left to a keeper."""
+        return {key for key, end in self._ends.items() if end.mark == mark}
 
     def learn_end(self, run: Run) -> bool | None:
         """Fill in how an adopted run ended: by a keeper's word, else by the kernel's. None: ask again in a moment;

@@ -1,6 +1,6 @@
 """The keeper's book: how each process ended that was left to it, one line each, written before the process is reaped.
 
-    pid start status time cpu mem leader ticks newest
+    pid start status time cpu mem mark
 
 Once more with what it used, after it was reaped. A worker that takes over reads the books of all keepers of its store.
 The keeper holds a lock on it for as long as it lives: that is seen from other containers too, where its number is not.
@@ -31,9 +31,7 @@ class End(Record):
     ended_us: int
     cpu_us: int
     memory_max: int
-    leader: int  # of a session, as each job is
-    ticks: int  # when it was seen, in the unit of process start times
-    newest_pid: int = 0  # of a worker: the newest process number when it was seen dead; it can have started none after
+    mark: int  # of its run, see `mark`
 
 
 class EndsBook:
@@ -135,9 +133,9 @@ class EndsRead:
         self._inode = 0
         self._offset = 0
 
-    def news(self, since: int = 0, also: tuple[int, int] = (0, 0)) -> dict[tuple[int, int], End]:
-        """What was written since the last look, of processes that began at `since` or later and of one more: (pid, start) →
-        its end. From the beginning when the book was rotated."""
+    def news(self, since: int = 0) -> dict[tuple[int, int], End]:
+        """What was written since the last look, of processes that began at `since` or later: (pid, start) → its end. From
+        the beginning when the book was rotated."""
         try:
             file = open(self._path, "rb")  # noqa: SIM115 - closed below; another keeper may remove it any time
         except FileNotFoundError:
@@ -151,7 +149,7 @@ class EndsRead:
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
         found = (_parsed(line) for line in whole.splitlines())
-        return {key: end for key, end in filter(None, found) if key[1] >= since or key == also}
+        return {key: end for key, end in filter(None, found) if key[1] >= since}
 
 
 def _parsed(line: bytes) -> tuple[tuple[int, int], End] | None:
@@ -161,8 +159,8 @@ def _parsed(line: bytes) -> tuple[tuple[int, int], End] | None:
     """
     try:
         pid, start, *rest = [int(word) for word in line.split()]
-        # A keeper of an earlier version writes no newest number.
-        return (pid, start), End(*rest) if len(rest) in (len(End.fields) - 1, len(End.fields)) else _missing(line)
+        # A keeper of an earlier version wrote other numbers behind the fifth: no marks.
+        return (pid, start), End(*rest[: len(End.fields)]) if len(rest) >= len(End.fields) else _missing(line)
     except ValueError:
         return None  # not a line of ours: a damaged disk
 

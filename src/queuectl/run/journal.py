@@ -1,14 +1,15 @@
 """The worker's journal: one line for each step of a run that the store does not know yet.
 
     K pid start                     the keeper of this worker
-    S job run time ticks offset pid about to start it (wall clock; clock ticks since boot; where its output begins; the
-                                    newest process number until then)
+    S job run time ticks offset mark about to start it (wall clock; clock ticks since boot; where its output begins; what
+                                    its process will carry, see `mark`)
     N job run                       the system refused: nothing was started
     P job run pid start time offset it was started (pid and process start time name the process)
     T job run reason                its tree is being ended, and why
     E job run status time cpu mem   it ended with this wait status, and what it used; again where that is known once reaped
     C job run time offset           a call is about to be sent: from here on its target may have read it; again with
                                     the offset when its answer has begun and is long
+    O job run bytes                 its answer so far is this, header and all, in hexadecimal, and stands nowhere else
     A job run said time final not-before offset end  how the call ended: a reason of `answers`, where its output is
 
 Lines are written to a file as the steps happen. The page cache outlives a killed process, so that no flush is needed;
@@ -25,9 +26,13 @@ from __future__ import annotations
 import fcntl
 import os
 
-from .. import clock, files
+from .. import files
 from ..record import Record
 from .room import reserve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 RESERVE_BYTES = 256_000
 EMPTY_BYTES = 128_000  # emptied when nothing is open and it is larger
@@ -51,12 +56,13 @@ class Trace(Record):
     cpu_us: int = 0
     memory_max: int = 0
     stopped_for: int = 0  # index of REASONS
-    pid_before: int = 0  # the newest process number when it was about to be started
+    mark: int = 0  # what its process carries; 0: it could not be marked
     sent: int = 0  # a call that may have been sent
     said: int = -1  # how it ended, as `answers.said` has it; below zero: nobody knows
     final: int = 0
     not_before_us: int = 0
     log_end: int = 0
+    kept: bytes = b""  # the log of an answered call, where that is not a file
 
 
 class Book(Record):
@@ -80,23 +86,11 @@ class Journal:
         self._size = 0
         self._unwritten: list[str] = []
         self._live: dict[tuple[int, int], Trace] = {}
-        self._loadavg = _loadavg()
         self._head = f"K {keeper[0]} {keeper[1]}\n"
         self._append(self._head)
 
-    def about(self, job: int, run: int, now_us: int, log_start: int) -> Trace:
-        """The trace of a run that is about to be started."""
-        return Trace(job, run, 0, clock.boot_ticks(), now_us, log_start, pid_before=self._newest_pid())
-
     def starting(self, trace: Trace) -> None:
         self._note(trace, _starting_line(trace))
-
-    def _newest_pid(self) -> int:
-        """What tells the process about to be started from others of the same hundredth of a second; 0: not known."""
-        try:
-            return int(os.pread(self._loadavg, 128, 0).split()[-1]) if self._loadavg >= 0 else 0
-        except OSError:
-            return 0
 
     def not_started(self, job: int, run: int) -> None:
         self._note(Trace(job, run), f"N {job} {run}\n")
@@ -171,8 +165,6 @@ class Journal:
 
     def close(self, remove: bool) -> None:
         os.close(self._fd)
-        if self._loadavg >= 0:
-            os.close(self._loadavg)
         if remove:
             os.unlink(self.path)
 
@@ -186,15 +178,8 @@ def _open(path: str, flags: int = 0) -> int:
     return fd
 
 
-def _loadavg() -> int:
-    try:
-        return os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return -1
-
-
 def _starting_line(t: Trace) -> str:
-    return f"S {t.job} {t.run} {t.started_us} {t.pid_start} {t.log_start} {t.pid_before}\n"
+    return f"S {t.job} {t.run} {t.started_us} {t.pid_start} {t.log_start} {t.mark}\n"
 
 
 def _started_line(t: Trace) -> str:
@@ -214,7 +199,8 @@ def _calling_line(t: Trace) -> str:
 
 
 def _answered_line(t: Trace) -> str:
-    return f"A {t.job} {t.run} {t.said} {t.ended_us} {t.final} {t.not_before_us} {t.log_start} {t.log_end}\n"
+    kept = f"O {t.job} {t.run} {t.kept.hex()}\n" if t.kept else ""
+    return f"{kept}A {t.job} {t.run} {t.said} {t.ended_us} {t.final} {t.not_before_us} {t.log_start} {t.log_end}\n"
 
 
 def _lines(trace: Trace) -> str:
@@ -236,7 +222,7 @@ def read(path: str) -> Book:
     for line in content.split(b"\n")[:-1]:
         try:
             letter, first, second, *numbers = line.decode("ascii", "replace").split(" ")
-            key, values = (int(first), int(second)), [int(number) for number in numbers]
+            key, values = (int(first), int(second)), [bytes.fromhex(n) if letter == "O" else int(n) for n in numbers]
         except ValueError:
             continue  # not a line of ours: a damaged disk; the run counts as one that nothing is known of
         if letter == "K":
@@ -254,17 +240,18 @@ def read(path: str) -> Book:
 
 # What the numbers of a line are, after the job and the run.
 FIELDS: dict[str, tuple[str, ...]] = {
-    "S": ("started_us", "pid_start", "log_start", "pid_before"),
+    "S": ("started_us", "pid_start", "log_start", "mark"),
     "N": (),
     "P": ("pid", "pid_start", "started_us", "log_start"),
     "T": ("stopped_for",),
     "E": ("status", "ended_us", "cpu_us", "memory_max"),
     "C": ("started_us", "log_start"),
+    "O": ("kept",),
     "A": ("said", "ended_us", "final", "not_before_us", "log_start", "log_end"),
 }
 
 
-def _taken(known: Trace, letter: str, numbers: list[int]) -> Trace:
+def _taken(known: Trace, letter: str, numbers: list[Any]) -> Trace:
     """
     >>> _taken(Trace(7, 1), "P", [42, 99, 5, 0]).pid
     42

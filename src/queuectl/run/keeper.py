@@ -19,7 +19,8 @@ import signal
 import sys
 from time import monotonic, sleep, time_ns
 
-from ..clock import boot_ticks, process_start
+from ..clock import has_run_nothing, process_start
+from . import mark
 from .ends import End, EndsBook, path_of
 from .parts import ON_DEMAND, Parts, kept_sockets
 
@@ -37,6 +38,7 @@ PAUSE_S_MAX = 2.0
 DEATHS_MAX = 6  # a worker that never gets going is not started for ever
 PROVEN = "proven"  # flag: a worker with these arguments has worked before
 SPAWN_AGAIN_S = 0.5
+CANNOT_RUN = 127  # how a process ends whose `exec` was refused
 
 
 class Keeper:
@@ -124,7 +126,6 @@ class Keeper:
     def worker_ended(self, found: os.waitid_result) -> None:
         """In good order, or without hope: stay only for the jobs that are left. Otherwise start it again."""
         began = self.workers.pop(found.si_pid)
-        self.note(found, newest_pid())  # both tell which processes it cannot have started
         os.waitpid(found.si_pid, 0)
         code = exit_code(found)
         if code == RENEW:
@@ -150,7 +151,6 @@ class Keeper:
     def part_ended(self, found: os.waitid_result) -> None:
         """Start it again, unless it ended as it should, or cannot work from the very start."""
         part, good = self.parts.ended(found.si_pid)
-        self.note(found)
         os.waitpid(found.si_pid, 0)
         code = exit_code(found)
         if code == 0 or self.over or self.renewing or not (self.workers or self.parts.asked):
@@ -186,8 +186,8 @@ class Keeper:
     def keep(self, found: os.waitid_result) -> None:
         """Write how a job ended, then let its process go. What a job has left behind, and is no job, leaves no line: nobody
         will ask, and whoever takes over reads the whole book."""
-        start, end = self.end_of(found)
-        if not end.leader:
+        start, end, may_be_job = facts_of(found)
+        if not may_be_job:
             os.waitpid(found.si_pid, 0)
             return
         self.book.note(found.si_pid, start, end)
@@ -195,39 +195,24 @@ class Keeper:
         cpu = round((usage.ru_utime + usage.ru_stime) * 1e6)
         self.book.note(found.si_pid, start, end.but(cpu_us=cpu, memory_max=usage.ru_maxrss * 1024))
 
-    def note(self, found: os.waitid_result, newest: int = 0) -> None:
-        """Write the end of a zombie into the book."""
-        start, end = self.end_of(found)
-        self.book.note(found.si_pid, start, end.but(newest_pid=newest))
 
-    def end_of(self, found: os.waitid_result) -> tuple[int, End]:
-        """Its start time, and how it ended."""
-        status = found.si_status << 8 if found.si_code == os.CLD_EXITED else found.si_status
-        start, leader = facts_of(found.si_pid)
-        return start, End(status, time_ns() // 1000, 0, 0, leader, boot_ticks())
-
-
-def facts_of(zombie: int) -> tuple[int, int]:
-    """Its start time, and whether it was the leader of a session. It is not reaped yet, so when the system cannot say
-    (no memory, no descriptor) it will say later."""
+def facts_of(found: os.waitid_result) -> tuple[int, End, bool]:
+    """When a zombie began, how it ended, and whether it can be a job: those lead sessions. It is not reaped yet, so when the
+    system cannot say (no memory, no descriptor) it will say later."""
+    zombie = found.si_pid
+    status = found.si_status << 8 if found.si_code == os.CLD_EXITED else found.si_status
     while True:
         try:
-            return process_start(zombie), int(os.getsid(zombie) == zombie)
+            # Its worker died before it could hear that the program cannot be started: nothing has run.
+            in_vain = status == CANNOT_RUN << 8 and has_run_nothing(zombie)
+            end = End(status, time_ns() // 1000, 0, 0, mark.on(zombie))
+            return process_start(zombie), end, os.getsid(zombie) == zombie and not in_vain
         except OSError:
             sleep(0.05)
 
 
 def exit_code(found: os.waitid_result) -> int:
     return int(found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status)
-
-
-def newest_pid() -> int:
-    """The number of the process that was started last; 0 where the system does not say."""
-    try:
-        with open("/proc/loadavg", "rb") as file:
-            return int(file.read().split()[-1])
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def describe(found: os.waitid_result) -> str:

@@ -7,7 +7,7 @@ import os
 from time import sleep
 
 from .. import clock, output, payload
-from . import spawn
+from . import mark, spawn
 from .journal import Journal, Trace
 from .limits import limited
 
@@ -49,7 +49,8 @@ class Launcher:
         """
         began = clock.now_us()
         out, log_start = self._opened(job, began)
-        trace = self._journal.about(job.number, job.run, began, log_start)
+        carried = mark.put(mark.of(spawn.cookie_of(self._store_id, job)))
+        trace = Trace(job.number, job.run, 0, clock.boot_ticks(), began, log_start, mark=carried)
         err = out
         try:
             if options.stderr_apart:

@@ -11,6 +11,7 @@ from ..clock import process_start
 from ..locate import from_argument
 from ..model import COMMAND, TAG
 from ..queue import Queue
+from . import mark
 from .keeper import LEFT, PROVEN, RENEW, say
 from .launcher import Nameless
 from .surroundings import STOPPING
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> int:
     database, slots, queues, flags, _, *more = arguments
     parts, keeper = more[:-2], more[-2:]
     _mark_job_free()
+    mark.begin()
     sys.setswitchinterval(SWITCH_S)
     again = [*arguments[:3], ",".join([*filter(None, flags.split(",")), *[PROVEN] * (PROVEN not in flags)]), "1", *parts]
     try:

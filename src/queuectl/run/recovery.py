@@ -19,9 +19,9 @@ What the journal says of a run decides:
     call answered               recorded             recorded
     call sent, no answer        interrupted          interrupted
 
-The run about to start is the last one of a journal. Its process carries the run's cookie, unless it has cleaned its
-environment; it is a session leader that the keeper has inherited, begun between the journal's line and the worker's
-death, and in nobody's journal. Of several the first is meant: what a job starts itself comes after it.
+The run about to start is the last one of a journal. Its process carries the run's mark, ended or not; of several the
+first is meant: what a job starts itself comes after it. Where nothing can be marked only what still carries the cookie
+is found, and what is not found is interrupted.
 """
 
 from __future__ import annotations
@@ -34,16 +34,15 @@ from ..lifecycle import Finished, GivenBack, Interrupted, Started
 from ..model import CALL, CLAIMED, Job, Outcome, WorkerRow
 from ..record import Record
 from ..store import sql
-from . import ends, journal, rescue, spawn
+from . import ends, journal, mark, rescue, spawn
 from .books import NEVER, KeeperBooks, forget_old
-from .ends import End
 from .journal import Trace
 from .running import Run, outcome_of
-from .tree import ProcessTable, carries_another
+from .tree import ProcessTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from ..lifecycle import Event
     from ..queue import Queue
@@ -64,6 +63,9 @@ if TYPE_CHECKING:
         def adopt(self, job: Job, trace: Trace) -> None: ...
         def took_over(self, dead: int, adopted: int, decided: list[tuple[Job, Event]]) -> None: ...
         def stop(self, how: str) -> None: ...
+
+
+FAR_APART = 10_000  # process numbers of the same hundredth of a second, the higher one of which came before the lower
 
 
 class Machine(Record):
@@ -136,7 +138,7 @@ class TakeOver:
         self._book = book
         self._machine = machine
         open_runs = [trace.pid_start for trace in book.traces.values() if trace.status is None and trace.pid_start]
-        self._books = KeeperBooks(worker.queue.place.run, min(open_runs, default=NEVER), (row.pid, row.pid_start))
+        self._books = KeeperBooks(worker.queue.place.run, min(open_runs, default=NEVER))
 
     def run(self) -> None:
         """What is adopted stands in our own journal before: killed at any instant, the old or the new one tells of it."""
@@ -161,6 +163,7 @@ class TakeOver:
         with store.transaction():
             store.follow_this_clock()
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in cut])
+            store.run_many(sql.PUT_OUTPUT, [output_row(trace) for trace in cut if trace.kept])
             for job, event in decided:
                 store.apply(job, event, now, f"worker {worker.id}")
             jobs = store.hand_over([_shown_running(store, job, trace, now) for job, trace in adopted], worker.id)
@@ -201,7 +204,7 @@ class TakeOver:
         started = self._nameless(job, trace)
         if started is not None:
             return self._found_here(job, trace.but(pid=started[0], pid_start=started[1]))
-        if self._keeper_lived_on():
+        if trace.mark >= mark.LEAST and self._keeper_lived_on():
             return GivenBack("its worker died before it was started")
         return interrupted(self._worker.terms, job, "its worker died in the moment of starting it, and nobody saw whether it ran")
 
@@ -211,26 +214,9 @@ class TakeOver:
         Those that are there are listed before the books are read again: a keeper writes before it reaps.
         """
         cookie = spawn.cookie_of(self._worker.store_id, job)
-        table = ProcessTable()
-        heirs = {pid for pid in (self._book.keeper[0], self._row.pid, self._worker.keeper[0]) if pid}
-        found = {leader for heir in heirs for leader in table.leaders_left_to(heir)}
-        found = {leader for leader in found if not carries_another(leader[0], cookie)}
-        carrier = table.find(cookie)
+        found = ProcessTable().leaders(cookie)
         self._books.refresh()
-        found |= self._books.leaders()
-        if carrier is not None and clock.process_start(carrier[0]) == carrier[1]:
-            found.add(carrier)
-        last = self._books.death_of(self._row)
-        known = _named(self._worker.queue.place.run)
-        for process, run in known.items():
-            if run == (job.number, job.run) and process[1] >= trace.pid_start:
-                return process  # somebody who took over before us had found it, and died before the store knew
-        fitting = [
-            (pid <= trace.pid_before, start, pid)  # numbers go up, but for the one time that they begin anew
-            for pid, start in found
-            if trace.pid_start <= start and (pid, start) not in known and (last is None or _before(last, trace, pid, start))
-        ]
-        return (min(fitting)[2], min(fitting)[1]) if fitting else None
+        return first_begun(found | self._books.marked(mark.of(cookie)))
 
     def _keeper_lived_on(self) -> bool:
         """Whoever has inherited the dead worker's children is still there: the keeper, or the worker itself, turned into
@@ -248,21 +234,17 @@ class TakeOver:
         return interrupted(self._worker.terms, job, "the machine was restarted, or the worker's container is gone")
 
 
-def _before(death: End, trace: Trace, pid: int, start: int) -> bool:
-    """Whether a process can have been started before its worker's death: what begins later is something else's.
+def first_begun(processes: set[tuple[int, int]]) -> tuple[int, int] | None:
+    """Of these (pid, start time): numbers go up, but for the one time that they begin anew.
 
-    >>> death, trace = End(9, 0, 0, 0, 0, ticks=70, newest_pid=500), Trace(1, 1, pid_before=480)
-    >>> [_before(death, trace, pid, 70) for pid in (481, 500, 501)], _before(death, trace, 481, 71)
-    ([True, True, False], False)
+    >>> first_begun({(501, 70), (480, 71), (502, 70)}), first_begun({(32760, 70), (301, 70)})
+    ((501, 70), (32760, 70))
     """
-    wrapped = not trace.pid_before <= death.newest_pid  # or the number is not known
-    return start <= death.ticks and (wrapped or pid <= death.newest_pid)
-
-
-def _named(folder: str) -> dict[tuple[int, int], tuple[int, int]]:
-    """The processes that stand in any worker's journal, each with its job and run: of those none is nameless."""
-    books = [journal.read(os.path.join(folder, name)) for name in os.listdir(folder) if name.startswith("worker-")]
-    return {(trace.pid, trace.pid_start): key for book in books for key, trace in book.traces.items() if trace.pid}
+    if not processes:
+        return None
+    first = min(start for _, start in processes)
+    pids = [pid for pid, start in processes if start == first]
+    return min((max(pids) - pid > FAR_APART, pid) for pid in pids)[1], first
 
 
 def _shown_running(store: Store, job: Job, trace: Trace, now: int) -> Job:
@@ -297,6 +279,11 @@ def answer_of(trace: Trace) -> Outcome:
         final=bool(trace.final),
         not_before_us=trace.not_before_us,
     )
+
+
+def output_row(trace: Trace) -> tuple[Any, ...]:
+    """What was kept of an answer, for PUT_OUTPUT."""
+    return (trace.job, "", 0, trace.kept, len(trace.kept), trace.job, trace.run)
 
 
 def interrupted(terms: Terms, job: Job, why: str) -> Interrupted:

@@ -1,4 +1,4 @@
-"""All that a run has started: its session, the descendants of those, and whoever carries its cookie.
+"""All that a run has started: its session, the descendants of those, and whoever carries its cookie or its mark.
 
 A ProcessTable is one look at the system. Whoever ends many runs at once takes one look for all of them.
 """
@@ -9,6 +9,7 @@ import os
 import signal
 
 from ..record import Record
+from . import mark
 from .spawn import COOKIE
 
 TYPE_CHECKING = False
@@ -45,7 +46,7 @@ class ProcessTable:
         for pid, row in self.rows.items():
             self._sessions.setdefault(row.session, []).append(pid)
             self._children.setdefault(row.parent, []).append(pid)
-        self._carriers: dict[bytes, list[int]] | None = None
+        self._carriers: dict[bytes | int, list[int]] | None = None
 
     def members(self, leader: int, leader_start: int, cookie: bytes) -> list[int]:
         """The living processes of a run. The leader counts only while it is the process that was started: its number
@@ -53,7 +54,7 @@ class ProcessTable:
         if not self.rows:  # the process group is all that can be seen, named by its negative number
             return [-leader] if group_lives(leader) else []
         own = self.rows.get(leader)
-        found: set[int] = set()
+        found = {os.getpid()}  # we carry the mark of what we started last; and our children are other runs too
         new = list(self._sessions.get(leader, ())) if own is None or own.start == leader_start else []
         new += self.carriers(cookie)
         while new:
@@ -65,27 +66,18 @@ class ProcessTable:
         return [pid for pid in found if self.rows[pid].alive]
 
     def carriers(self, cookie: bytes) -> list[int]:
-        """The processes that carry a run's cookie in their environment. Each environment is read once."""
+        """The processes that carry a run's cookie in their environment, or its mark. Each process is asked once."""
         if self._carriers is None:
             self._carriers = {}
             for pid in self.rows:
-                for carried in cookies(pid):
+                names: list[bytes | int] = [*cookies(pid), mark.on(pid)]
+                for carried in names:
                     self._carriers.setdefault(carried, []).append(pid)
-        return self._carriers.get(cookie, [])
+        return [*self._carriers.get(cookie, ()), *self._carriers.get(mark.of(cookie), ())]
 
-    def find(self, cookie: bytes) -> tuple[int, int] | None:
-        """(pid, start time) of the leader of the run that carries this cookie. When it has ended and left others
-        behind, their session still has its number, and the time is theirs; they must not be taken for it: their end is
-        not its."""
-        carriers = [(self.rows[pid].start, pid) for pid in self.carriers(cookie) if self.rows[pid].alive]
-        leaders = [(start, pid) for start, pid in carriers if self.rows[pid].session == pid]
-        left = [(start, self.rows[pid].session) for start, pid in carriers]
-        start, pid = min(leaders or left, default=(0, 0))
-        return (pid, start) if pid else None
-
-    def leaders_left_to(self, keeper: int) -> set[tuple[int, int]]:
-        """(pid, start time) of the session leaders among a keeper's children, ended ones too: jobs whose worker died."""
-        return {(pid, row.start) for pid, row in self.rows.items() if row.parent == keeper and row.session == pid}
+    def leaders(self, cookie: bytes) -> set[tuple[int, int]]:
+        """(pid, start time) of the session leaders of this run, ended ones too while they are not reaped."""
+        return {(pid, self.rows[pid].start) for pid in self.carriers(cookie) if self.rows[pid].session == pid}
 
 
 def _row(stat: bytes) -> ProcessRow:
@@ -102,12 +94,6 @@ def cookies(pid: int) -> list[bytes]:
     except (*GONE, PermissionError):
         return []  # another user's, or gone
     return [part.partition(b"\0")[0] for part in parts]
-
-
-def carries_another(pid: int, cookie: bytes) -> bool:
-    """Whether this process belongs to another run than the one with this cookie."""
-    carried = cookies(pid)
-    return bool(carried) and cookie not in carried
 
 
 def group_lives(leader: int) -> bool:

@@ -17,7 +17,7 @@ from ..errors import StorageError, TryAgainLater
 from ..lifecycle import GivenBack, Started
 from ..model import CLAIMED, COMMAND, Job, Serving
 from ..workers import own_row
-from . import cgroup, journal, recovery, rescue, system
+from . import cgroup, journal, mark, recovery, rescue, system
 from .committer import Committer, Report, Turn
 from .leased import Leased
 from .slots import Slots
@@ -352,6 +352,7 @@ class Worker:
         What the committer is at is lost or done, as if we had been killed: the journal tells.
         """
         self._say("the keeper died; taking its place")
+        mark.clear()
         try:
             os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *self.keeper_arguments])
         except OSError as fault:
