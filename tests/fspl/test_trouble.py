@@ -45,6 +45,21 @@ def test_a_killed_run_changes_nothing_and_keeps_others_out_until_its_command_end
     assert (ours.folder / "log").read_text() == "begun\nended\n" * 2
 
 
+@pytest.mark.parametrize("is_tidied", [False, True])
+def test_what_a_killed_run_left_beside_the_number_is_written_over(ours: Program, queue: Path, is_tidied: bool) -> None:
+    """What comes next is made ready while the command runs; where that cannot be, it is written afterwards."""
+    for _ in range(3):
+        ours.add("Q")
+    (queue / "nextseq.temp").write_text("77\n")
+    words = ["sh", "--", "-c", "echo 88 > Q/nextseq.temp; cat Q/nextseq >> log"]
+    if is_tidied:
+        words[-1] += "; rm Q/nextseq.temp"
+    done = ours("queue-process", "-q", "Q", *words)
+    assert (done.rc, done.err) == (0, b"")
+    assert (ours.folder / "log").read_text() == "1\n2\n3\n"
+    assert (next_number(queue), tree(queue).keys() & {"nextseq.temp"}) == (4, set())
+
+
 def test_a_command_that_kills_its_processor_keeps_the_lock_too(ours: Program, queue: Path) -> None:
     ours.add("Q")
     script = "kill -9 $PPID; echo begun >> log; until [ -e go ]; do sleep 0.02; done"

@@ -83,9 +83,8 @@ def by_number(jobs: Iterable[Job]) -> dict[int, Job]:
 
 def read_header(fd: int, job: Job) -> Packet:
     """The header of an open job, as it is now; leaves the descriptor at the payload."""
-    head = os.read(fd, _HEAD_BYTES)
-    if job.header and head.startswith(job.header):
-        os.lseek(fd, len(job.header), os.SEEK_SET)
+    head = os.read(fd, len(job.header) or _HEAD_BYTES)
+    if job.header and head == job.header:
         return job.packet
     packet, length = decode(head, reader(fd))
     os.lseek(fd, length, os.SEEK_SET)

@@ -26,10 +26,12 @@ _BLANKS = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(ma
 class Sequence:
     """A sequence file whose lock is held from `__enter__` to `__exit__`."""
 
-    __slots__ = ("lock", "path")
+    __slots__ = ("_ready", "_ready_fd", "lock", "path")
 
     def __init__(self, path: bytes, *, create_lock: bool, wait: bool = False) -> None:
         self.path = path
+        self._ready = -1
+        self._ready_fd = -1
         self.lock = os.open(path + b".lock", os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create_lock else 0), 0o666)
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -53,7 +55,35 @@ class Sequence:
         return found
 
     def write(self, following: int, *, sync_rename: bool = False) -> None:
-        replace(self.path, following, sync_rename=sync_rename)
+        if self._ready != following or not self._place_ready():
+            _write_beside(self.path, following)
+        _put_in_place(self.path, sync_rename)
+
+    def make_ready(self, following: int) -> None:
+        """Do the slow part of a `write` that is likely to come, in a file without a name: killed now, nothing was done."""
+        folder = os.path.dirname(self.path) or b"."
+        try:
+            fd = os.open(folder, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
+        except OSError:
+            return  # not on this file system
+        try:
+            _write_synced(fd, following)
+        except OSError:
+            os.close(fd)  # said by `write`, if it is still so
+        else:
+            self._ready, self._ready_fd = following, fd
+
+    def _place_ready(self) -> bool:
+        """Whether what was made ready has become FILE.temp."""
+        fd, self._ready, self._ready_fd = self._ready_fd, -1, -1
+        try:
+            # Only with a folder given is the link in /proc followed.
+            os.link(f"/proc/self/fd/{fd}", self.path + b".temp", src_dir_fd=fd)
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
 
 
 def peek(path: bytes) -> int | None:
@@ -70,14 +100,25 @@ def peek(path: bytes) -> int | None:
 
 def replace(path: bytes, following: int, *, sync_rename: bool = False) -> None:
     """Replace the number, with the lock held: on disk before the rename, and with `sync_rename` the rename as well."""
-    temporary = path + b".temp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    _write_beside(path, following)
+    _put_in_place(path, sync_rename)
+
+
+def _write_beside(path: bytes, following: int) -> None:
+    fd = os.open(path + b".temp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
-        write_all(fd, b"%d\n" % following)
-        os.fsync(fd)
+        _write_synced(fd, following)
     finally:
         os.close(fd)
-    os.rename(temporary, path)
+
+
+def _write_synced(fd: int, following: int) -> None:
+    write_all(fd, b"%d\n" % following)
+    os.fsync(fd)
+
+
+def _put_in_place(path: bytes, sync_rename: bool) -> None:
+    os.rename(path + b".temp", path)
     if sync_rename:
         sync_directory(os.path.dirname(path))
 

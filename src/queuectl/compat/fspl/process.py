@@ -65,8 +65,7 @@ class _Run:
         self.receiver = Receiver(args, queue)
         self.ahead: Ahead | None = None
         self.jobs: Iterator[Job] = iter(())
-        if args.decoder is None:
-            self.receiver.meanwhile = self._look_ahead
+        self.receiver.meanwhile = self._meanwhile
 
     def all(self, jobs: Iterator[Job]) -> None:
         left = self.args.maxjobs
@@ -95,6 +94,13 @@ class _Run:
             self.sequence.write(self.number)
         if not (self.args.never_delete or (failure and self.args.on_error == "leave")):
             os.unlink(self.queue.job_path(job.name))
+
+    def _meanwhile(self) -> None:
+        """While a command runs: what would have to be waited for between it and the next one."""
+        if self.args.order_by == "sequence":
+            self.sequence.make_ready(after(self.number))
+        if self.args.decoder is None:
+            self._look_ahead()
 
     def _look_ahead(self) -> None:
         job = next(self.jobs, None)
