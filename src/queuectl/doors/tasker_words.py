@@ -182,7 +182,7 @@ def answer_of(queue: Queue, job: Job) -> tuple[str, str]:
     attempts = queue.attempts(job)
     if not attempts:
         return "", ""
-    path, kept, size = output.log_path(queue.place.logs, job), [], 0
+    path, kept, size = queue.log_path(job), [], 0
     for piece in output.read_range(path, *output.run_range(attempts[-1])):
         kept.append(piece)
         size += len(piece)

@@ -80,9 +80,7 @@ class Client:
         self._fresh = self._session(force_close=True)
 
     def _session(self, force_close: bool) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=0, force_close=force_close, ttl_dns_cache=NAMES_KEPT_S, socket_factory=self._socket
-        )
+        connector = aiohttp.TCPConnector(limit=0, force_close=force_close, ttl_dns_cache=NAMES_KEPT_S, socket_factory=self._socket)
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -136,7 +134,7 @@ class Client:
                 if answer.status not in MOVED or place is None or not asked.redirects:
                     return await _take(asked, answer, terms, log)
                 following = _following(target, place)
-                log.write(f"queuectl: {answer.status}, redirected to {following}\n".encode())
+                log.note(f"queuectl: {answer.status}, redirected to {following}\n".encode())
             if answer.status not in KEEPS_METHOD and method not in ("GET", "HEAD"):
                 method, body = "GET", b""
                 headers = [(name, text) for name, text in headers if not name.lower().startswith(("content-", "webhook-"))]
@@ -217,16 +215,19 @@ async def _take(asked: Call, answer: aiohttp.ClientResponse, terms: Terms, log: 
         piece = piece[:room]
         if asked.expect_body is not None:
             kept.append(piece)
-        log.write(head + piece)
+        if answer.content.at_eof():
+            log.note(head + piece)
+        else:
+            log.write(head + piece)
         head = b""
         if size > terms.output_max:
             cut = True
             answer.close()
             break
     if head:
-        log.write(head)
+        log.note(head)
     if cut:
-        log.write(f"\n[queuectl: the answer was cut here, after {terms.output_max} bytes]\n".encode())
+        log.note(f"\n[queuectl: the answer was cut here, after {terms.output_max} bytes]\n".encode())
     return _judged(asked, answer, b"".join(kept), log)
 
 
@@ -278,5 +279,5 @@ REASONS_OF: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 
 def _told(log: AnswerLog, failure: Failure) -> Ending:
     """The failure, with a line in the log."""
-    log.write(f"queuectl: {failure.reason}: {failure}\n".encode("utf-8", "backslashreplace"))
+    log.note(f"queuectl: {failure.reason}: {failure}\n".encode("utf-8", "backslashreplace"))
     return Ending(failure.reason, failure.final)

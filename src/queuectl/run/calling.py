@@ -251,8 +251,10 @@ class Caller:
             free=max(0, free - len(self._ahead)),
             ahead=max(0, wanted - len(self._ahead)) if free else 0,
             rests=tuple(flights.rests.items()),
+            kept=tuple(flights.kept),
         )
-        flights.events, flights.rests, self._rung, self._committing = [], {}, False, True
+        flights.events, flights.rests, flights.kept = [], {}, []
+        self._rung, self._committing = False, True
         self._committer.put(turn)
 
     def _to_be_told(self) -> list[Flight]:

@@ -24,6 +24,7 @@ from . import system
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
     from ..errors import Conflict
     from ..lifecycle import Event
@@ -49,6 +50,7 @@ class Turn(Record):
     ahead: int = 0
     count_left: bool = False
     rests: tuple[tuple[str, int], ...] = ()  # targets that asked to be left alone, until when
+    kept: tuple[tuple[Any, ...], ...] = ()  # output that goes into the store, rows of PUT_OUTPUT
     look_for_calls: bool = False  # tell whether calls are ready that this worker cannot make
 
 
@@ -174,11 +176,13 @@ class Committer:
         with store.transaction():
             leased_until_s = store.keep_lease(self._worker, lease_s)
             offset = self._follow_clock()
+            store.run_many(sql.PUT_OUTPUT, [*turn.kept])
             store.apply_all(turn.events, now, actor, refused=_not_wanted)
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in turn.traces])
             store.run_many(sql.REST_KEY, [*turn.rests])
             if turn.free + turn.ahead:
                 claimed = store.claim(self._worker, turn.free, turn.ahead, now, self._serving)
+                self._have_logs(claimed.jobs)
             else:
                 store.promote_due(now)  # schedules keep their time also while all slots are taken
                 claimed = NOTHING
@@ -205,6 +209,12 @@ class Committer:
             took_s=took,
             calls_wait=calls_wait,
         )
+
+    def _have_logs(self, jobs: list[Job]) -> None:
+        """A call that is made again goes on in its log behind what the store has of it."""
+        for job in jobs:
+            if job.run > 1 and job.kind == "call":
+                self._queue.log_path(job)
 
     def _ready_calls(self) -> int:
         """Calls of the served queues that are ready: another process makes them."""

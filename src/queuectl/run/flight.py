@@ -18,6 +18,7 @@ from .journal import Trace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from ..lifecycle import Event
     from ..model import Call
@@ -51,6 +52,7 @@ class Flights:
         self.under_way: dict[tuple[int, int], Flight] = {}
         self.events: list[tuple[Job, Event]] = []
         self._parsed: dict[str, Call] = {}  # piles of calls are often alike
+        self.kept: list[tuple[Any, ...]] = []  # answers for the store, rows of PUT_OUTPUT
         self.rests: dict[str, int] = {}  # targets that asked to be left alone, until when
         self._busy_times: dict[str, int] = {}  # how often in a row each of them did
         self._queue = caller.queue
@@ -131,12 +133,15 @@ class Flights:
                 log_start=log.start,
                 log_end=log.end,
                 pid=os.getpid(),
+                kept=log.kept,
             )
             self._record(job, trace)
         self._landed(flight)
 
     def _record(self, job: Job, trace: Trace) -> None:
         self._journal.answered(trace)
+        if trace.kept:
+            self.kept.append(recovery.output_row(trace))
         backoff = self._terms.backoff
         jitter = random.random() if backoff.jitter else 0.0
         self.events.append((job, Finished(recovery.answer_of(trace), self._terms.options_of(job), backoff, jitter)))

@@ -120,6 +120,13 @@ on conflict (job, run) do update set pid = excluded.pid, started_us = excluded.s
 ATTEMPT_TOLD = "update attempts set pid = ?, log_start = ? where job = ? and run = ? and ended_us is null"
 # Claimed as running and given back before any process was told of: no run, and the log's next lines are not its output.
 ATTEMPT_NOT_BEGUN = "delete from attempts where job = ? and run = ? and pid is null and ended_us is null"
+# Output kept in the store; nothing is written once the job has another run.
+PUT_OUTPUT = """
+insert into output (job, stream, start, body, size) select ?, ?, ?, ?, ?
+where exists (select 1 from jobs where number = ? and run = ?)
+on conflict (job, stream, start) do update set body = excluded.body, size = excluded.size"""
+OUTPUT = "select start, body from output where job = ? and stream = ? order by start"
+FORGET_OUTPUT = "delete from output where job = ?"
 ATTEMPT_CUT = "update attempts set ended_us = ?, reason = ? where job = ? and run = ? and ended_us is null"
 
 ADD_COUNT = """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from ..errors import NotFound, QueueError, StorageError, TryAgainLater
+from . import sql
 from .base import Store
 from .light import apsw
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..locate import Place
+    from ..model import Job
 
 APPLICATION_ID = 0x51C71
-SCHEMA_VERSION = 4  # the number of the newest file in schema/
+SCHEMA_VERSION = 5  # the number of the newest file in schema/
 SCHEMA_FILES = os.path.join(os.path.dirname(__file__), "schema")
 BUSY_MS = 10_000
 SHRINK_ABOVE_PAGES, SHRINK_PAGES = 1000, 500
@@ -128,6 +130,21 @@ class SqliteStore(Store):
 
     def columns(self, table: str) -> list[str]:
         return sorted(row[1] for row in self.run(f"pragma table_xinfo({table})") if row[6] == 0)
+
+    def fetch_log(self, job: Job, stream: str, path: str) -> str:
+        """The path, with what of this log is in the database."""
+        if pieces := self.run(sql.OUTPUT, (job.number, stream)):
+            from .. import output
+
+            try:
+                output.fill(path, pieces)
+            except OSError as fault:
+                raise StorageError(f"cannot write {path}", why=fault.strerror or str(fault)) from None
+        return path
+
+    def delete(self, jobs: list[Job]) -> None:
+        super().delete(jobs)
+        self.run_many(sql.FORGET_OUTPUT, [(job.number,) for job in jobs])
 
     def renumber(self) -> None:
         with self.transaction():
