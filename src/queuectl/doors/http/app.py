@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
     Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+    Who: TypeAlias = Callable[[Scope], str | Awaitable[str | None] | None]
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -52,7 +53,7 @@ READING = ("GET", "HEAD", "OPTIONS")
 class App:
     """One queue's web, as an ASGI application; `prefix` is where it stands in the one it is mounted in."""
 
-    def __init__(self, desk: Desk, terms: Terms, prefix: str = "", who: Callable[[Scope], str | None] | None = None) -> None:
+    def __init__(self, desk: Desk, terms: Terms, prefix: str = "", who: Who | None = None) -> None:
         self.desk = desk
         self.terms = terms
         self.prefix = prefix
@@ -60,6 +61,10 @@ class App:
         served = _served(desk, terms)
         self.plain = {path: serve for path, serve in served.items() if "{" not in path}  # found without looking through all
         self.router = Router([Route(path, serve) for path, serve in served.items()], redirect_slashes=False, default=_nothing)
+
+    def close(self) -> None:
+        """End the streams, and the threads once what they were given is done."""
+        self.desk.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -74,7 +79,7 @@ class App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
-                self.desk.close()
+                self.close()
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
@@ -82,7 +87,7 @@ class App:
     async def _answer(self, scope: Scope, receive: Receive, send: _Headed) -> None:
         try:
             inner = self._inside(scope)
-            verdict = self._verdict(inner)
+            verdict = self._verdict(inner, await self._known(inner))
             if isinstance(verdict, Refused):
                 await self._refusal(inner, verdict)(inner, receive, send)
                 return
@@ -110,12 +115,18 @@ class App:
             raise Refused(404, "there is nothing here")
         return {**scope, "root_path": root, "queuectl.path": path[len(root) :] or "/"}
 
-    def _verdict(self, scope: Scope) -> Allowed | Refused:
+    async def _known(self, scope: Scope) -> str | None:
+        """Who this is to the program around us."""
+        if self.who is None:
+            return None
+        found = self.who(scope)
+        return found if found is None or isinstance(found, str) else await found
+
+    def _verdict(self, scope: Scope, known: str | None) -> Allowed | Refused:
         peer = scope.get("state", {}).get("peer")
         if not isinstance(peer, Peer):
             peer = of_addresses(scope.get("client"), scope.get("server"))
         method, path = scope["method"], scope["queuectl.path"]
-        known = self.who(scope) if self.who else None
         verdict = judge(shown_by(method, path, scope["headers"], peer, known), self.terms)
         if isinstance(verdict, Refused) or method in READING or path == auth.LOGIN:
             return verdict

@@ -31,8 +31,11 @@ class StreamResponse(Response):
             return
         writing = asyncio.create_task(self._write(send))
         leaving = asyncio.create_task(_gone(receive))
+        stopped = False
         try:
             await asyncio.wait((writing, leaving), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            stopped = True  # the server that we are mounted in ends, and does not wait: a stream ends with it, in order
         finally:
             leaving.cancel()
             if not writing.done():
@@ -40,7 +43,8 @@ class StreamResponse(Response):
         try:
             await writing
         except asyncio.CancelledError:
-            pass  # nobody reads any more
+            if stopped and b"content-length" not in dict(self.raw_headers):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
             drop(scope)
 
