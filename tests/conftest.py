@@ -1,7 +1,15 @@
-"""Options of the whole test run."""
+"""Options of the whole test run, and its end: nothing that a test has started outlives it."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+
+import leftovers
 import pytest
 
 
@@ -29,3 +37,20 @@ def _wanted(item: pytest.Item, wanted: str | None) -> bool:
 
 def _words(item: pytest.Item) -> list[str]:
     return item.name.partition("[")[2].rstrip("]").split("-")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever carries this run's folder in its environment ends with the run, also when the run itself is killed."""
+    marks = [f"{tmp_path_factory.getbasetemp()}/".encode(), f"{tempfile.gettempdir()}/ts-{os.getpid()}-".encode()]
+    unmarked = dict(os.environ)
+    os.environ["TESTS_IN"] = os.fsdecode(marks[0])
+    guard = subprocess.Popen([sys.executable, leftovers.__file__], stdin=subprocess.PIPE, env=unmarked, start_new_session=True)
+    assert guard.stdin
+    guard.stdin.write(b"".join(mark + b"\n" for mark in marks))
+    guard.stdin.flush()
+    yield
+    for command in leftovers.end(marks):
+        warnings.warn(f"a test has left this behind: {command}", stacklevel=1)
+    guard.stdin.close()
+    guard.wait()

@@ -46,7 +46,8 @@ class Server:
         self.start()
         guard = GUARD.format(us=os.getpid(), data=self.data, folder=self.folder)
         null = subprocess.DEVNULL
-        subprocess.Popen(["sh", "-c", guard], stdin=null, stdout=null, stderr=null, start_new_session=True)
+        plain = {"PATH": os.environ["PATH"]}  # without the mark of what ends with the run
+        subprocess.Popen(["sh", "-c", guard], env=plain, stdin=null, stdout=null, stderr=null, start_new_session=True)
 
     def start(self) -> None:
         self._ctl("-w", "-o", f"-h '*' -p {self.port} -k {self.data}", "-l", f"{self.data}/log", "start")

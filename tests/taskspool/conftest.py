@@ -166,7 +166,7 @@ def received(client: socket.socket) -> bytes:
 
 
 def _place() -> Iterator[Spooler]:
-    folder = Path(tempfile.mkdtemp(prefix="ts-"))  # the path of a socket must be short
+    folder = Path(tempfile.mkdtemp(prefix=f"ts-{os.getpid()}-"))  # the path of a socket must be short
     spooler = Spooler(folder)
     try:
         yield spooler
