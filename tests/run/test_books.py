@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 from queuectl.clock import process_start
+from queuectl.lifecycle import a_job
+from queuectl.model import Options
 from queuectl.run.books import KeeperBooks
 from queuectl.run.ends import End, EndsBook, EndsRead, path_of
 from queuectl.run.journal import Trace
+from queuectl.run.running import Run
 
 
 def test_what_began_earlier_is_not_kept_until_it_is_asked_for(tmp_path: Path) -> None:
@@ -22,10 +25,22 @@ def test_what_began_earlier_is_not_kept_until_it_is_asked_for(tmp_path: Path) ->
     assert len(books._ends) == 10
     assert books.complete(Trace(1, 1, 995, 995)).status == 995 % 7
     assert books.complete(Trace(1, 1, 500, 500)).status is None
-    books.cover(500)  # an older run was adopted: what was passed over is read after all
+    books.want(Trace(1, 1, 500, 500))  # an older run was adopted: what was passed over is read after all
     books.refresh()
     assert books.complete(Trace(1, 1, 500, 500)).status == 500 % 7
-    assert books.complete(Trace(1, 1, 3, 3)).status is None
+    assert len(books._ends) == 11
+
+
+def test_a_worker_that_adopts_now_and_then_keeps_nothing_of_what_it_has_learned(tmp_path: Path) -> None:
+    book, books = EndsBook(path_of(str(tmp_path), (1, 1))), KeeperBooks(str(tmp_path))
+    for n in range(100):
+        run = Run(a_job(), Trace(1, 1, 1 << 22 | n, 1), b"0:1:1", Options(), 0)  # no process has such a number
+        run.child = False
+        books.want(run.trace)
+        book.note(run.trace.pid, 1, End(n << 8, 5, 0, 0, 0))
+        book.note(n + 1, 1, End(0, 5, 0, 0, 0))  # what some job has left behind
+        assert books.learn_end(run) and run.trace.status == n << 8
+        assert not books._ends and not books._wanted
 
 
 KEEPER = """

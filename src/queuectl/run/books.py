@@ -25,19 +25,24 @@ ZOMBIE_S = 30.0  # some container's first process never reaps: then nobody will 
 
 class KeeperBooks:
     """What all keepers of this store have written about processes whose worker died: of those that began at `since` (in
-    clock ticks since boot) or later. Books are long, and hardly anything in them is asked for."""
+    clock ticks since boot) or later, and of what is asked for with `want`. Books are long, and of most that they tell nobody
+    wants to know: it is not kept."""
 
     def __init__(self, run_folder: str, since: int = NEVER) -> None:
         self._folder = run_folder
         self._since = since
+        self._wanted: set[tuple[int, int]] = set()
         self._books: dict[str, EndsRead] = {}
         self._ends: dict[tuple[int, int], End] = {}
 
-    def cover(self, start: int) -> None:
-        """From here on a process that began then is asked for: the books are read again from their beginning."""
-        if start < self._since:
-            self._since = start
-            self._books.clear()
+    def want(self, trace: Trace) -> None:
+        """From here on the end of this process is asked for, until it is learned: the books are read again from their
+        beginning, once for all that are wanted by then."""
+        self._wanted.add((trace.pid, trace.pid_start))
+        self._books.clear()
+
+    def _is_asked_for(self, process: tuple[int, int]) -> bool:
+        return process[1] >= self._since or process in self._wanted
 
     def refresh(self) -> None:
         for name in os.listdir(self._folder):
@@ -45,7 +50,7 @@ class KeeperBooks:
                 book = self._books.get(name)
                 if book is None:
                     book = self._books[name] = EndsRead(os.path.join(self._folder, name))
-                self._ends.update(book.news(self._since))
+                self._ends.update(book.news(self._is_asked_for))
 
     def complete(self, trace: Trace) -> Trace:
         """The trace with its end, when a keeper has seen it."""
@@ -61,7 +66,14 @@ class KeeperBooks:
     def learn_end(self, run: Run) -> bool | None:
         """Fill in how an adopted run ended: by a keeper's word, else by the kernel's. None: ask again in a moment;
         False: nobody has seen it."""
-        self.cover(run.trace.pid_start)
+        known = self._learn_end(run)
+        if known is not None:
+            process = (run.trace.pid, run.trace.pid_start)
+            self._wanted.discard(process)
+            self._ends.pop(process, None)
+        return known
+
+    def _learn_end(self, run: Run) -> bool | None:
         gone = not run.exists  # looked at before the books: a keeper writes before it reaps
         self.refresh()
         run.trace = self.complete(run.trace)

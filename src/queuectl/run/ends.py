@@ -18,6 +18,10 @@ from time import monotonic, sleep
 
 from ..record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ROTATE_BYTES = 2_000_000
 RESERVE_BYTES = 128_000
 TRY_AGAIN_S, SAY_AGAIN_S = 0.2, 30.0
@@ -133,9 +137,9 @@ class EndsRead:
         self._inode = 0
         self._offset = 0
 
-    def news(self, since: int = 0) -> dict[tuple[int, int], End]:
-        """What was written since the last look, of processes that began at `since` or later: (pid, start) → its end. From
-        the beginning when the book was rotated."""
+    def news(self, wanted: Callable[[tuple[int, int]], bool] = lambda process: True) -> dict[tuple[int, int], End]:
+        """What was written since the last look, of the processes that are wanted: (pid, start) → its end. From the
+        beginning when the book was rotated."""
         try:
             file = open(self._path, "rb")  # noqa: SIM115 - closed below; another keeper may remove it any time
         except FileNotFoundError:
@@ -148,22 +152,20 @@ class EndsRead:
             content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
-        found = (_parsed(line) for line in whole.splitlines())
-        return {key: end for key, end in filter(None, found) if key[1] >= since}
+        return dict(filter(None, [_parsed(line, wanted) for line in whole.splitlines()]))
 
 
-def _parsed(line: bytes) -> tuple[tuple[int, int], End] | None:
+def _parsed(line: bytes, wanted: Callable[[tuple[int, int]], bool]) -> tuple[tuple[int, int], End] | None:
     """
-    >>> _parsed(b"42 99 256 5 0 0 1 120")[1].status, _parsed(b"42 9")
-    (256, None)
+    >>> _parsed(b"42 99 256 5 0 0 0", bool)[1].status, _parsed(b"42 9", bool), _parsed(b"42 99 256 5 0 0 0", lambda _: False)
+    (256, None, None)
     """
     try:
-        pid, start, *rest = [int(word) for word in line.split()]
-        # A keeper of an earlier version wrote other numbers behind the fifth: no marks.
-        return (pid, start), End(*rest[: len(End.fields)]) if len(rest) >= len(End.fields) else _missing(line)
+        pid, start, *rest = line.split()
+        process = (int(pid), int(start))
+        if len(rest) < len(End.fields) or not wanted(process):
+            return None
+        # A keeper of an earlier version wrote other numbers behind the fourth: no marks.
+        return process, End(*[int(word) for word in rest[: len(End.fields)]])
     except ValueError:
         return None  # not a line of ours: a damaged disk
-
-
-def _missing(line: bytes) -> End:
-    raise ValueError(line)

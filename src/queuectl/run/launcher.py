@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 # A link, a folder or a file of somebody else stands where the log should be: the job's own misfortune, not the system's.
+ENVIRONMENTS_MAX = 50  # kept ready; a few shells that add jobs, not every one that ever did
 IN_THE_WAY = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES)
 
 
@@ -106,6 +107,8 @@ class Launcher:
     def _environment(self, env: int | None) -> spawn.Environment:
         known = self._environments.get(env or 0)
         if known is None:
+            if len(self._environments) >= ENVIRONMENTS_MAX:
+                del self._environments[next(iter(self._environments))]
             known = self._environments[env or 0] = spawn.environment(self._queue.environment_of(env))
         return known
 

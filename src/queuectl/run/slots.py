@@ -99,20 +99,19 @@ class Slots:
             run.enclose(self.groups)
         if run.trace.stopped_for:  # its worker was about to end it
             run.stop(journal.REASONS[run.trace.stopped_for], self._terms.grace_of(run))
+        self._books.want(run.trace)
         self._watch(run)
 
     def _watch(self, run: Run) -> None:
         self.runs[run.key] = run
         try:
             run.pidfd = system.watch(run.trace.pid)
-        except ProcessLookupError:  # adopted, and gone in this moment
-            self._look_at(run)
-            return
+        except ProcessLookupError:
+            return  # adopted, and gone in this moment: looked at in the next turn
         except OSError as fault:  # no descriptor left: it is looked at again and again instead
             self._say(f"jobs are watched by looking at them: {fault.strerror}")
         if not run.child and not run.exists:  # the number is another process's by now
             run.close()
-            self._look_at(run)
         elif run.pidfd >= 0:
             try:
                 self.poll.register(run.pidfd)
