@@ -150,6 +150,7 @@ class Trial:
         self.expected: dict[str, Mixed] = {}
         self.processes: list[subprocess.Popen[Any]] = []
         self.kills = 0
+        self.start_s = 0.0  # what the newest keeper's worker took to start
         self.ended = False
 
     # -------------------------------------------------------- adding, running
@@ -169,7 +170,7 @@ class Trial:
         return self.started(program)
 
     def started(self, program: list[str], **more: Any) -> int:
-        before = {row.id for row in self.queue.store.workers()}
+        before, began = {row.id for row in self.queue.store.workers()}, time.monotonic()
         with self.errors.open("ab") as log:
             more = {"env": self.environ, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "cwd": "/", **more}
             process = subprocess.Popen(program, **more)
@@ -178,6 +179,7 @@ class Trial:
             lambda: {row.id for row in self.queue.store.workers()} - before or process.poll() is not None,
             what="a worker's start",
         )
+        self.start_s = time.monotonic() - began
         return process.pid
 
     def command(self, *words: str, timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
@@ -204,7 +206,8 @@ class Trial:
         while time.monotonic() < end and not self.all_ended() and self.kills < kills:
             for _ in range(4):
                 worker = self.worker_of(keeper)
-                time.sleep(draw.uniform(0.02, 0.3))
+                # Half of them before it is through with its start, however busy the machine is.
+                time.sleep(draw.uniform(0.02, max(0.3, 2 * self.start_s)))
                 if is_worker(worker):
                     self.kill(worker)
             rows = eventually(lambda: workers.living(self.queue.store), what="a living worker")
