@@ -36,7 +36,7 @@ WAITING: tuple[Stage, ...] = (READY, LATER, HELD, BLOCKED, CLAIMED)
 ENDED: tuple[Stage, ...] = (COMPLETED, DEAD, CANCELLED)
 
 # What a job needs of a worker, besides tags: the words of column `needs`.
-COMMAND, CALL, TASK, TAG = "command", "call", "task:", "tag:"
+COMMAND, CALL, TASK, TAG, HOST = "command", "call", "task:", "tag:", "host:"
 
 RERUN, HOLD, FAIL = "rerun", "hold", "fail"  # what an interrupted run leads to
 INTERRUPTIONS_MAX = 3
@@ -297,6 +297,7 @@ class Serving:
         self.offers = frozenset(offers)
         self.at_once = 0  # jobs with the same key that it takes at most; 0: as many as there are
         self.busy: dict[str, int] = {}  # how many it has of each key
+        self.short = False  # runs end so soon that hardly any needs to be shown as running
         self.newest: int | None = None  # the last job it takes: who drains takes none that came later
 
     def room(self, key: str) -> int:

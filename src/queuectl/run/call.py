@@ -10,15 +10,17 @@ import asyncio
 import errno
 import socket
 import ssl
-from contextvars import ContextVar
+from functools import lru_cache
 from time import time
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from .. import __version__, addresses, answers, signing
+from .. import addresses, answers, signing
 from ..errors import QueueError
 from ..record import Record
+from .wire import CONNECTED, Answer, Request, Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,15 +28,10 @@ if TYPE_CHECKING:
     from ..model import Call
     from .answer_log import AnswerLog
 
-AGENT = f"queuectl/{__version__}"
-LINE_MAX, FIELD_MAX = 16_384, 65_536  # of an answer's head
+is_expected = lru_cache(256)(answers.is_expected)
 MOVED = frozenset((301, 302, 303, 307, 308))
 KEEPS_METHOD = frozenset((307, 308))
 TO_ONE_PLACE = frozenset(("authorization", "proxy-authorization", "cookie", "host", "webhook-signature", "x-api-key", "api-key"))
-NAMES_KEPT_S = 10  # how long a resolved name is used again; the address is judged each time it is connected to
-
-
-CONNECTED: ContextVar[list[bool]] = ContextVar("connected", default=[])  # noqa: B039 - what nobody asked for is not read
 
 
 class Terms(Record):
@@ -74,24 +71,7 @@ class Client:
     def __init__(self, secrets: signing.Secrets) -> None:
         self._secrets = secrets
         self.rules = addresses.Rules()
-        # What must not be sent twice gets a connection of its own: a kept one may be closed by the other side in the very
-        # moment of sending, and nobody could say whether the request was read.
-        self._kept = self._session(force_close=False)
-        self._fresh = self._session(force_close=True)
-
-    def _session(self, force_close: bool) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, force_close=force_close, ttl_dns_cache=NAMES_KEPT_S, socket_factory=self._socket)
-        session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            headers={"User-Agent": AGENT, "Accept-Encoding": "identity"},
-            max_line_size=LINE_MAX,
-            max_field_size=FIELD_MAX,
-        )
-        session._retry_connection = False  # it would send again whatever was not answered; here only `_sent` does
-        return session
+        self._wire = Wire(self._socket)
 
     def _socket(self, found: tuple[object, ...]) -> socket.socket:
         """Called with each address before it is connected to."""
@@ -104,8 +84,7 @@ class Client:
         return socket.socket(family, kind, protocol)  # type: ignore[arg-type]
 
     async def close(self) -> None:
-        await self._kept.close()
-        await self._fresh.close()
+        await self._wire.close()
 
     async def call(self, asked: Call, message_id: str, terms: Terms, log: AnswerLog) -> Ending:
         """Raises nothing but CannotKeep, and what a cancelled task does. `message_id` is the same on each attempt."""
@@ -120,7 +99,7 @@ class Client:
             after = terms.connect_s if connecting else terms.timeout_s
             what = "no connection" if connecting else "no whole answer"
             return _told(log, Failure("connect timeout" if connecting else "timeout", f"{what} after {after:g} s"))
-        except (aiohttp.ClientError, OSError, ValueError) as fault:
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as fault:
             return _told(log, failure_of(fault))
 
     async def _follow(self, asked: Call, message_id: str, terms: Terms, log: AnswerLog) -> Ending:
@@ -128,13 +107,15 @@ class Client:
         target, method, body = _target(asked.url), asked.method, (asked.body or "").encode()
         headers = self._headers(asked, message_id, body)
         for _ in range(asked.redirects + 1):
-            answer = await self._sent(method, target, headers, body, asked, terms)
-            async with answer:
-                place = answer.headers.get("Location")
-                if answer.status not in MOVED or place is None or not asked.redirects:
+            answer = await self._wire.exchange(Request(method, target, headers, body, asked.verify, asked.proxy), terms.connect_s)
+            try:
+                place = answer.headers.get("Location") if answer.status in MOVED and asked.redirects else None
+                if place is None:
                     return await _take(asked, answer, terms, log)
                 following = _following(target, place)
                 log.note(f"queuectl: {answer.status}, redirected to {following}\n".encode())
+            finally:
+                answer.release()
             if answer.status not in KEEPS_METHOD and method not in ("GET", "HEAD"):
                 method, body = "GET", b""
                 headers = [(name, text) for name, text in headers if not name.lower().startswith(("content-", "webhook-"))]
@@ -142,34 +123,6 @@ class Client:
                 headers = [(name, text) for name, text in headers if name.lower() not in TO_ONE_PLACE]
             target = following
         raise Failure("too many redirects", f"redirected more than {asked.redirects} times")
-
-    async def _sent(
-        self, method: str, target: URL, headers: list[tuple[str, str]], body: bytes, asked: Call, terms: Terms
-    ) -> aiohttp.ClientResponse:
-        """Send it once; once more only when a kept connection turns out to have been closed by the other side."""
-        connected: list[bool] = []
-        CONNECTED.set(connected)
-
-        async def send(session: aiohttp.ClientSession) -> aiohttp.ClientResponse:
-            return await session.request(
-                method,
-                target,
-                headers=headers,
-                data=body or None,
-                allow_redirects=False,
-                ssl=asked.verify,
-                proxy=asked.proxy,
-                timeout=aiohttp.ClientTimeout(total=None, connect=terms.connect_s or None),
-            )
-
-        if method not in ("GET", "HEAD", "OPTIONS"):
-            return await send(self._fresh)
-        try:
-            return await send(self._kept)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if connected:
-                raise
-        return await send(self._fresh)
 
     def _headers(self, asked: Call, message_id: str, body: bytes) -> list[tuple[str, str]]:
         given = {name.lower() for name, _ in asked.headers}
@@ -206,10 +159,10 @@ def _following(target: URL, place: str) -> URL:
     return following
 
 
-async def _take(asked: Call, answer: aiohttp.ClientResponse, terms: Terms, log: AnswerLog) -> Ending:
+async def _take(asked: Call, answer: Answer, terms: Terms, log: AnswerLog) -> Ending:
     """Keep the answer and judge it."""
-    kept, head, size, cut = [], _head(answer), 0, False
-    async for piece in answer.content.iter_any():
+    kept, head, size, cut = [], answer.head(), 0, False
+    while piece := await answer.content.readany():
         room = terms.output_max - size
         size += len(piece)
         piece = piece[:room]
@@ -231,25 +184,17 @@ async def _take(asked: Call, answer: aiohttp.ClientResponse, terms: Terms, log: 
     return _judged(asked, answer, b"".join(kept), log)
 
 
-def _judged(asked: Call, answer: aiohttp.ClientResponse, body: bytes, log: AnswerLog) -> Ending:
+def _judged(asked: Call, answer: Answer, body: bytes, log: AnswerLog) -> Ending:
     final = answers.forbids_retry(answer.headers)
     busy = None
     if answer.status in answers.BUSY:
         told = answers.retry_after_s(answer.headers.get("Retry-After"), time())
         busy = -1.0 if told is None else told
-    if not answers.is_expected(answer.status, asked.expect_status):
+    if not is_expected(answer.status, asked.expect_status):
         return Ending(f"http {answer.status}", final, busy)
     if asked.expect_body is not None and asked.expect_body.encode() not in body:
         return _told(log, Failure("unexpected body", f"the answer does not contain {asked.expect_body[:200]!r}", final))
     return Ending(busy_s=busy)
-
-
-def _head(answer: aiohttp.ClientResponse) -> bytes:
-    """Status line and headers as they came."""
-    version = answer.version or aiohttp.HttpVersion11
-    lines = [f"HTTP/{version.major}.{version.minor} {answer.status} {answer.reason or ''}".rstrip().encode("utf-8", "replace")]
-    lines += [name + b": " + value for name, value in answer.raw_headers]
-    return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 def failure_of(fault: Exception) -> Failure:
@@ -273,7 +218,7 @@ REASONS_OF: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError, ssl.SSLError), "not trusted"),
     ((aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError), "proxy failed"),
     ((aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError), "cut"),
-    ((aiohttp.ClientResponseError, ValueError), "bad answer"),
+    ((aiohttp.ClientResponseError, HttpProcessingError, ValueError), "bad answer"),
 )
 
 

@@ -22,6 +22,7 @@ from ..model import CALL, CLAIMED, Job, Serving
 from ..store import sql
 from ..workers import own_row
 from . import flight, journal, recovery, system
+from .ahead import Ahead
 from .committer import Committer, Report, Turn
 from .flight import Flight, Flights
 from .terms import Terms
@@ -61,8 +62,7 @@ class Caller:
         self._slots = slots
         self._serving = Serving(queues, (CALL, *tags))
         self._say = say
-        self._ahead: list[Job] = []
-        self._ahead_since = 0.0
+        self._ahead = Ahead(self._serving.busy)
         self._untold: list[Flight] = []
         self._pace = plan.Pace()
         self._committing = False
@@ -151,7 +151,7 @@ class Caller:
 
     def _finished(self) -> bool:
         flights = self._flights
-        if flights.under_way or flights.events or flights.rests or self._committing or self._ahead:
+        if flights.under_way or flights.events or flights.rests or self._committing or self._ahead.waiting:
             return False
         if self._stopping:
             self.renew = self._stopping == "restart"
@@ -200,8 +200,8 @@ class Caller:
             moments.append(now + (self._next_due_us - clock.now_us()) / 1e6)
         if self._untold and not self._committing:
             moments.append(self._untold[0].began + plan.TELL_AFTER_S)
-        if self._ahead:
-            moments.append(self._ahead_since + plan.AHEAD_KEPT_S)
+        if self._ahead.waiting:
+            moments.append(self._ahead.since + plan.AHEAD_KEPT_S)
         if self.idle_s and not self._flights.under_way:
             moments.append(self._used + self.idle_s + 0.01)
         return moments
@@ -209,7 +209,7 @@ class Caller:
     def _tend(self) -> None:
         if self._next_due_us is not None and clock.now_us() >= self._next_due_us:
             self._rung, self._next_due_us = True, None
-        if self._ahead and monotonic() - self._ahead_since > plan.AHEAD_KEPT_S:
+        if self._ahead.waiting and monotonic() - self._ahead.since > plan.AHEAD_KEPT_S:
             self._give_back_ahead()
             self._pace = self._pace.but(run_s=plan.Pace().run_s)
         if monotonic() >= self._next_tick:
@@ -239,17 +239,17 @@ class Caller:
         """Give the committer its next turn, when it is idle and there is something in it."""
         if self._committing:
             return
-        flights = self._flights
+        flights, waiting = self._flights, self._ahead.waiting
         free, wanted = self._claimable()
         untold = self._to_be_told()
-        if not (self._rung or untold or flights.rests or plan.turn_is_due(len(self._ahead), wanted, len(flights.events))):
+        if not (self._rung or untold or flights.rests or plan.turn_is_due(waiting, wanted, len(flights.events))):
             return
         started: list[tuple[Job, Event]] = [(f.job, Started(f.trace.started_us)) for f in untold if f.job.stage == CLAIMED]
         turn = Turn(
             events=[*flights.events, *started],
             traces=[told.trace.but(pid=os.getpid()) for told in untold],
-            free=max(0, free - len(self._ahead)),
-            ahead=max(0, wanted - len(self._ahead)) if free else 0,
+            free=max(0, free - waiting),
+            ahead=max(0, wanted - waiting) if free else 0,
             rests=tuple(flights.rests.items()),
             kept=tuple(flights.kept),
         )
@@ -271,7 +271,7 @@ class Caller:
             return 0, 0
         slots, parallel = self._bounds()
         ahead = 0 if self._slots else plan.ahead_wanted(parallel, self._pace)
-        self._serving.at_once = parallel + ahead
+        self._serving.at_once, self._serving.short = parallel + ahead, ahead > 0
         return max(0, slots - len(self._flights.under_way)), ahead
 
     def _bounds(self) -> tuple[int, int]:
@@ -285,11 +285,7 @@ class Caller:
         for job, event in report.turn.events:
             if not isinstance(event, Started):
                 self.journal.forget(job.number, job.run)
-        if not self._ahead:
-            self._ahead_since = monotonic()
-        self._ahead += report.claimed
-        for job in report.claimed:
-            self._count(job, +1)
+        self._ahead.take_in(report.claimed, monotonic())
         self._next_due_us = report.next_due_us
         if report.claimed:
             self._used = monotonic()
@@ -300,61 +296,29 @@ class Caller:
         if report.stopping:
             self.stop(report.stopping)
 
-    def _count(self, job: Job, n: int) -> None:
-        """How many calls of each target are in our hands, for the next claim."""
-        busy, key = self._serving.busy, job.limit_key
-        if key:
-            left = busy.get(key, 0) + n
-            if left:
-                busy[key] = left
-            else:
-                del busy[key]
-
     # ------------------------------------------------------------ calls
 
     def _start_ready(self) -> None:
         """Start what is claimed, of each target no more than may run at once."""
-        if not self._ahead:
+        if not self._ahead.waiting:
             return
         slots, parallel = self._bounds()
-        room, at_once = slots - len(self._flights.under_way), self._at_once()
-        waiting, self._ahead, chosen = self._ahead, [], []
-        for job in waiting:
-            key = job.limit_key or ""
-            if room <= 0 or (key and at_once.get(key, 0) >= parallel):
-                self._ahead.append(job)
-                continue
-            room -= 1
-            at_once[key] = at_once.get(key, 0) + 1
-            chosen.append(job)
-        if chosen:
-            self._start(chosen)
-
-    def _at_once(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for under_way in self._flights.under_way.values():
-            key = under_way.job.limit_key or ""
-            found[key] = found.get(key, 0) + 1
-        return found
-
-    def _start(self, jobs: list[Job]) -> None:
-        self._ahead_since = monotonic()
+        jobs = self._ahead.start(slots - len(self._flights.under_way), parallel, monotonic())
+        if not jobs:
+            return
         try:
             self._untold += self._flights.start(jobs)
         except OSError as fault:
             self.complain(f"the journal cannot be written: {fault.strerror}")
             for job in jobs:
-                self._back(job, f"the system refused: {fault.strerror}")
+                self._ahead.landed(job)
+                self._flights.events.append((job, GivenBack(f"the system refused: {fault.strerror}")))
 
     def _landed(self, landed: Flight) -> None:
-        self._count(landed.job, -1)
+        self._ahead.landed(landed.job)
         self._used = monotonic()
         self._pace = self._pace.after_run(self._used - landed.began)
         self._woken.set()
-
-    def _back(self, job: Job, why: str = "") -> None:
-        self._count(job, -1)
-        self._flights.events.append((job, GivenBack(why)))
 
     # ------------------------------------------------------------ stopping
 
@@ -362,14 +326,10 @@ class Caller:
         under_way = self._flights.under_way.get((number, run))
         if under_way:
             under_way.stop(flight.CANCEL)
-        for job in [job for job in self._ahead if (job.number, job.run) == (number, run)]:
-            self._ahead.remove(job)
-            self._back(job)
+        self._give_back_ahead((number, run))
 
-    def _give_back_ahead(self) -> None:
-        for job in self._ahead:
-            self._back(job)
-        self._ahead = []
+    def _give_back_ahead(self, run: tuple[int, int] | None = None) -> None:
+        self._flights.events += [(job, GivenBack()) for job in self._ahead.give_back(run)]
 
     def stop(self, how: str) -> None:
         """`now` ends what is under way; all else lets it end, and starts no more."""

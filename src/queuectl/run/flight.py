@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ..config import Config
     from ..lifecycle import Event
     from ..model import Call
     from .calling import Caller
@@ -30,6 +31,8 @@ PARSED_MAX, PARSED_LENGTH_MAX = 500, 5_000
 
 class Flight:
     """One call under way."""
+
+    __slots__ = ("began", "job", "over", "stopped", "task", "trace")
 
     def __init__(self, job: Job, trace: Trace) -> None:
         self.job = job
@@ -55,7 +58,9 @@ class Flights:
         self.kept: list[tuple[Any, ...]] = []  # answers for the store, rows of PUT_OUTPUT
         self.rests: dict[str, int] = {}  # targets that asked to be left alone, until when
         self._busy_times: dict[str, int] = {}  # how often in a row each of them did
-        self._queue = caller.queue
+        self._logs = caller.queue.place.logs
+        self._config = caller.terms.config
+        self._known: dict[tuple[float | None, str | None], call.Terms] = {}  # of jobs that ask for the same
         self._store_id = caller.store_id
         self._journal = caller.journal
         self._terms = caller.terms
@@ -70,7 +75,7 @@ class Flights:
         """Write that they may be sent, in one write, and send them. Raises OSError when it cannot be written: then
         nothing is sent."""
         now = clock.now_us()
-        flights = [Flight(job, self._journal.calling(Trace(job.number, job.run, started_us=now))) for job in jobs]
+        flights = [Flight(job, self._journal.calling(Trace(job.number, job.run, started_us=now, sent=1))) for job in jobs]
         self._journal.flush()
         for flight in flights:
             self.under_way[flight.job.number, flight.job.run] = flight
@@ -83,7 +88,7 @@ class Flights:
         def begun(log_start: int) -> None:
             flight.trace = self._journal.calling(flight.trace.but(log_start=log_start))
 
-        log = AnswerLog(self._queue.place.logs, job, flight.trace.started_us, begun)
+        log = AnswerLog(self._logs, job, flight.trace.started_us, begun)
         try:
             ending = await self._client.call(self._call_of(job), self._message_id(job), self._terms_of(job), log)
         except asyncio.CancelledError:
@@ -108,8 +113,16 @@ class Flights:
         return f"msg_{self._store_id}_{job.number}"
 
     def _terms_of(self, job: Job) -> call.Terms:
-        config, asked = self._terms.config, self._terms.options_of(job).max_output
-        timeout_s = config.job_timeout or config.call_timeout
+        config, key = self._terms.config, (job.timeout_s, job.options)
+        if config is not self._config or len(self._known) > PARSED_MAX:
+            self._config, self._known = config, {}
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._new_terms(config, job)
+        return found
+
+    def _new_terms(self, config: Config, job: Job) -> call.Terms:
+        asked, timeout_s = self._terms.options_of(job).max_output, config.job_timeout or config.call_timeout
         return call.Terms(
             timeout_s=timeout_s if job.timeout_s is None else job.timeout_s,
             connect_s=config.call_connect_timeout,

@@ -112,7 +112,7 @@ class Journal:
 
     def calling(self, trace: Trace) -> Trace:
         """Written with the next line, or by `flush`: until then the call must not be sent."""
-        trace = self._live[trace.job, trace.run] = trace.but(sent=1)
+        trace = self._live[trace.job, trace.run] = trace if trace.sent else trace.but(sent=1)
         self._unwritten.append(_calling_line(trace))
         return trace
 

@@ -258,7 +258,7 @@ class Store(Engine):
         self.promote_due(now)
         self.write_sums()  # what this transaction has made ready or ended counts for what it may claim
         claim = self.new_claim(worker, now)
-        jobs = claim.take(claim.pick(free, ahead, serving), free)
+        jobs = claim.take(claim.pick(free, ahead, serving), free, serving.short)
         return Claimed(jobs, claim.opens_us)
 
     def new_claim(self, worker: int, now: int) -> Claim:

@@ -129,14 +129,22 @@ class Claim:
         """Only what is claimed to run now may be of a limited rate, or must not run twice: after a power cut nobody
         could say whether a job claimed ahead was started, and nobody knows how long it waits for its slot."""
         for at, job in enumerate(picked[free:], free):
-            careful = job.options is not None and options_from(job.options).if_interrupted != RERUN
-            if careful or any(gate.interval_us for gate in self._gates[job.lane]):
+            if self._needs_care(job):
                 return picked[:at]
         return picked
 
-    def take(self, picked: list[Job], free: int) -> list[Job]:
+    def _needs_care(self, job: Job) -> bool:
+        careful = job.options is not None and options_from(job.options).if_interrupted != RERUN
+        return careful or any(gate.interval_us for gate in self._gates[job.lane])
+
+    def take(self, picked: list[Job], free: int, short: bool = False) -> list[Job]:
+        """`short`: most will have ended before anybody asks, so that no start is written but of those that need care."""
         self._count_starts(picked)
-        return self._running(picked[:free]) + self._ahead(picked[free:])
+        now, ahead = picked[:free], picked[free:]
+        if short:
+            ahead = [job for job in now if not self._needs_care(job)] + ahead
+            now = [job for job in now if self._needs_care(job)]
+        return self._running(now) + self._ahead(ahead)
 
     def _count_starts(self, picked: list[Job]) -> None:
         starts: dict[Gate, int] = {}
