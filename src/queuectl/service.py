@@ -1,4 +1,7 @@
-"""The worker as a systemd user service: started at login or boot, jobs untouched when it is stopped or upgraded."""
+"""The worker as a systemd user service: started at login or boot, jobs untouched when it is stopped or upgraded.
+
+What the unit runs is in `run.serviced`.
+"""
 
 from __future__ import annotations
 
@@ -24,17 +27,25 @@ Description=queuectl worker
 
 [Service]
 ExecStart={command}
-Environment="{where}"
+Environment={where}
 KillMode=process
 KillSignal=SIGTERM
 OOMPolicy=continue
 Delegate=yes
 Restart=on-failure
+RestartSec=5
 UMask=0077
 
 [Install]
 WantedBy=default.target
 """
+
+NEEDED = {
+    "KillMode=process": "stopping it would end running jobs",
+    "OOMPolicy=continue": "a job that takes too much memory would end all others",
+    "Delegate=yes": "jobs get no control group of their own",
+    "service run": "stopping it would wait for running jobs, and then end their keeper",
+}
 
 
 def unit_path() -> str:
@@ -43,9 +54,19 @@ def unit_path() -> str:
 
 
 def unit_text(place: Place, slots: int) -> str:
-    command = f"{sys.executable} -m queuectl worker start --count {slots}"
+    """The unit; whatever stands in a path.
+
+    >>> from .locate import Place
+    >>> [line for line in unit_text(Place('/srv/a "b" 5%/q.db'), 4).splitlines() if line.startswith("Env")]
+    ['Environment="QUEUECTL_DB_PATH=/srv/a \\\\"b\\\\" 5%%/q.db"']
+    """
+    command = f"{_quoted(sys.executable).replace('$', '$$')} -m queuectl service run --count {slots}"
     where = f"QUEUECTL_URL={place.url}" if place.url else f"QUEUECTL_DB_PATH={place.database}"
-    return UNIT.format(command=command.replace("%", "%%"), where=where.replace("%", "%%"))
+    return UNIT.format(command=command, where=_quoted(where))
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
 
 
 def install(place: Place, slots: int) -> list[str]:
@@ -92,8 +113,8 @@ def examine() -> Iterator[Finding]:
         return
     with open(path, encoding="utf-8", errors="replace") as file:
         text = file.read()
-    for line in ("KillMode=process", "OOMPolicy=continue", "Delegate=yes"):
+    for line, why in NEEDED.items():
         if line not in text:
-            yield Finding("unit", WRONG, f"{path} lacks {line}: stopping it would end running jobs", "'queuectl service install'")
+            yield Finding("unit", WRONG, f"{path} lacks '{line}': {why}", "'queuectl service install' writes it anew")
     state = _systemctl("is-active", NAME)
     yield Finding("unit", FINE, f"{path}" + ("" if state is None else ", active" if not state else f", {state}"))

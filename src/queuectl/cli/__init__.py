@@ -74,6 +74,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "store keep": ("store", "give up moving this queue: it takes workers again"),
     "store check": ("store", "counts and checksums of all that is stored"),
     "service install": ("care", "run the worker as a systemd user service"),
+    "service run": ("care", "what the unit of that service calls"),
     "service uninstall": ("care", "remove that service"),
     "service status": ("care", "how that service is"),
     "export": ("transfer", "write jobs as JSON lines"),

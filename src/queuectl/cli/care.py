@@ -53,6 +53,14 @@ def install(arguments: Arguments) -> int:
     return 0
 
 
+def service_run(arguments: Arguments) -> int:
+    from .. import codec
+    from ..run import serviced
+
+    slots = codec.whole(arguments.count or str(os.cpu_count() or 1), "count", 1, 10_000)
+    return serviced.run(locate(os.environ), slots)
+
+
 def uninstall(arguments: Arguments) -> int:
     from .. import service
 
@@ -73,13 +81,17 @@ def service_status(arguments: Arguments) -> int:
 COUNT = Option(("--count",), "jobs at once, default one for each processor", "N")
 COMMANDS = {
     "doctor": Command(doctor, options=(JSON,), example="queuectl doctor", about="Ends with 1 when something is wrong."),
-    "backup": Command(
-        backup, words="FILE", least=1, most=1, example="queuectl backup monday.db", about="While everything runs."
-    ),
+    "backup": Command(backup, words="FILE", least=1, most=1, example="queuectl backup monday.db", about="While everything runs."),
     "restore": Command(
         restore, words="FILE", least=1, most=1, example="queuectl restore monday.db", about="What is there is kept beside it."
     ),
     "service install": Command(install, options=(COUNT,), example="queuectl service install --count 4"),
+    "service run": Command(
+        service_run,
+        options=(COUNT,),
+        example="queuectl service run --count 4",
+        about="SIGTERM ends the worker and leaves its jobs running; the next start takes them over.",
+    ),
     "service uninstall": Command(uninstall, example="queuectl service uninstall"),
     "service status": Command(service_status, example="queuectl service status"),
 }

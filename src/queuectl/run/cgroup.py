@@ -14,16 +14,21 @@ UNIFIED = "/sys/fs/cgroup", "/sys/fs/cgroup/unified"
 
 def delegated() -> str | None:
     """The folder of this process's own group when it may make groups there; None when it may not."""
-    try:
-        with open("/proc/self/cgroup", encoding="ascii") as file:
-            own = next((line[3:-1] for line in file if line.startswith("0::/")), None)
-    except OSError:
-        return None
+    own = of(os.getpid())
     for root in UNIFIED:
         folder = root + (own or "").rstrip("/")
         if own and os.path.exists(os.path.join(folder, "cgroup.kill")) and os.access(folder, os.W_OK):
             return folder
     return None
+
+
+def of(pid: int) -> str | None:
+    """The group of a process, as a path below the root of all groups; None when there are none, or no such process."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+            return next((line[3:-1] for line in file if line.startswith("0::/")), None)
+    except OSError:
+        return None
 
 
 def enclose(parent: str, name: str, pid: int) -> str | None:

@@ -1,0 +1,65 @@
+"""The worker as systemd runs it: a stop leaves its jobs running, the next start takes them over.
+
+systemd watches one process. It cannot be the keeper, which outlives a stop for as long as jobs run that it must see
+end; so this one stands before it, and only waits. Whatever of the unit is left from before (jobs with their keeper, or
+a worker whose keeper and we were killed) is asked to leave its jobs first: a unit never has two workers that start more.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from .. import clock, workers
+from ..errors import QueueError
+from ..queue import Queue
+from . import cgroup, start
+from .keeper import say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..locate import Place
+
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+PATIENCE_S = 10.0
+
+
+def run(place: Place, slots: int) -> int:
+    """Returns when told to stop, with the worker gone, or when its keeper has ended, with that one's exit status."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+    _leave(place)
+    command = start.keeper_command(place, slots, [])
+    keeper = os.posix_spawn(sys.executable, command, start.environ(), setpgroup=0, setsigmask=[])
+    while True:
+        number = signal.sigwait(HEARD)
+        ended, status = os.waitpid(keeper, os.WNOHANG)
+        if ended:
+            return max(0, os.waitstatus_to_exitcode(status)) or int(os.WIFSIGNALED(status))
+        if number != signal.SIGCHLD:
+            return _stopped(place, keeper)
+
+
+def _stopped(place: Place, keeper: int) -> int:
+    try:
+        _leave(place)
+        return 0
+    except QueueError as fault:  # the store cannot be written: the keeper hears it without
+        say(f"{fault}; the worker starts nothing more, and ends when its jobs have")
+        os.kill(keeper, signal.SIGTERM)  # not reaped yet, so the number is still its own
+        return fault.exit_code
+
+
+def _leave(place: Place) -> None:
+    """Ask the workers of this unit to go, and wait until they have; their jobs run on."""
+    with Queue(place) as queue:
+        rows = [row for row in workers.living(queue.store) if _is_of_this_unit(row.pid, row.boot_id, row.pid_ns)]
+        if rows:
+            workers.ask(queue, rows, "leave")
+            workers.wait_until_gone(queue, rows, PATIENCE_S)
+
+
+def _is_of_this_unit(pid: int, boot_id: str, pid_ns: int) -> bool:
+    own = cgroup.of(os.getpid())
+    here = (boot_id, pid_ns) == (clock.boot_id(), clock.pid_namespace())
+    return here and own not in (None, "/") and cgroup.of(pid) == own
