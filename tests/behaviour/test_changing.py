@@ -296,17 +296,17 @@ def test_wait_returns_when_the_jobs_have_ended(place: Place) -> None:
     queue = place.open(**FAST)
     place.worker("--count", "2")
     jobs = [queue.add("sleep 0.2"), queue.add("false", max_retries=1)]
-    assert [job.state for job in queue.wait(*[job.id for job in jobs], timeout=10)] == ["completed", "dead"]
+    assert [job.state for job in queue.wait(*[job.id for job in jobs], timeout=60)] == ["completed", "dead"]
 
 
 def test_wait_for_any_returns_with_the_first(place: Place) -> None:
     queue = place.open()
     place.worker("--count", "2")
-    jobs = [queue.add("sleep 30"), queue.add("true")]
+    jobs = [queue.add("sleep 100"), queue.add("true")]
     began = time.monotonic()
-    done = queue.wait(*[job.id for job in jobs], any=True, timeout=10)
+    done = queue.wait(*[job.id for job in jobs], any=True, timeout=60)
     assert [job.ended for job in done] == [False, True]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_wait_ends_after_its_time_and_the_job_goes_on(queue: Queue) -> None:
@@ -314,7 +314,7 @@ def test_wait_ends_after_its_time_and_the_job_goes_on(queue: Queue) -> None:
     began = time.monotonic()
     with pytest.raises(WaitTimeout) as late:
         queue.wait(1, timeout=0.2)
-    assert 0.2 <= time.monotonic() - began < 1.0
+    assert 0.2 <= time.monotonic() - began < 10
     assert late.value.exit_code == 124
     assert queue.get(1).state == "pending"
 
@@ -330,8 +330,8 @@ def test_a_cancelled_waiting_job_wakes_who_waits_for_it(queue: Queue, open_queue
     canceller = Thread(target=lambda: (time.sleep(0.2), other.cancel(1)))
     began = time.monotonic()
     canceller.start()
-    assert queue.wait(1, timeout=10)[0].state == "cancelled"
-    assert time.monotonic() - began < 1.5
+    assert queue.wait(1, timeout=60)[0].state == "cancelled"
+    assert time.monotonic() - began < 8
     canceller.join(5)
 
 

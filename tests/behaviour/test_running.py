@@ -65,11 +65,11 @@ def test_a_paused_queue_starts_nothing_until_it_is_resumed(place: Place) -> None
     queue.add("true", queue="b")
     assert place.command("queue", "pause", "a").returncode == 0
     place.worker()
-    queue.wait(2, timeout=10)
+    queue.wait(2, timeout=60)
     time.sleep(0.1)
     assert queue.get(1).state == "pending"
     assert place.command("queue", "resume", "a").returncode == 0
-    queue.wait(1, timeout=3)
+    queue.wait(1, timeout=20)
 
 
 def test_a_limited_queue_runs_so_many_at_once_and_wastes_no_time(place: Place, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_limited_queue_runs_so_many_at_once_and_wastes_no_time(place: Place, t
     began = time.monotonic()
     work(queue, slots=6)
     assert max(int(written(queue, n)) for n in range(1, 11)) == 2
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 8
 
 
 def test_a_limit_holds_over_several_lanes_of_a_queue(place: Place, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_text_means_what_it_means_to_a_shell(queue: Queue, tmp_path: Path, text:
     import subprocess
 
     env = {"PATH": os.environ["PATH"]}
-    shell = subprocess.run(["/bin/sh", "-c", "--", text], cwd=tmp_path, env=env, stdout=-1, stderr=-2, timeout=10)
+    shell = subprocess.run(["/bin/sh", "-c", "--", text], cwd=tmp_path, env=env, stdout=-1, stderr=-2, timeout=60)
     job = queue.add(text, cwd=str(tmp_path), env=env, max_retries=0)
     work(queue)
     assert queue.get(job.id).exit_code == shell.returncode

@@ -84,7 +84,7 @@ def test_numbers_move_by_themselves_soon_after_something_happens(filled: Site, e
     page.evaluate(WATCH_TILE)
     took = page.evaluate(ONE_JOB)
     print(f"the number moved {took:.0f} ms after the end was known")
-    assert took < 1500
+    assert took < 4000  # without a stream it is five seconds
     assert int(tile.inner_text()) == before + 1
     assert page.locator("#mode").inner_text() == "Live"
 

@@ -85,7 +85,7 @@ def test_a_keeper_that_can_write_nowhere_does_not_wait_for_ever(tmp_path: Path) 
     book = EndsBook(str(tmp_path / "no such folder" / "keeper-1-1.journal"))
     began = time.monotonic()
     book.note(1, 1, End(0, 0, 0, 0, 0))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root: NO folder was mounted read-only")

@@ -272,8 +272,10 @@ def test_an_idle_server_sleeps(server: Spooler) -> None:
         pids = [server.process.pid, *server.processes("queuectl.run")]  # type: ignore[union-attr]
         return sum(sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])) for pid in set(pids))
 
+    def used_in_a_second() -> int:
+        before = cpu()
+        time.sleep(1.0)
+        return cpu() - before
+
     server.all()
-    time.sleep(0.5)
-    before = cpu()
-    time.sleep(1.0)
-    assert cpu() - before <= 2  # hundredths of a second
+    eventually(lambda: used_in_a_second() <= 2)  # hundredths of a second
