@@ -49,6 +49,11 @@ def boot_id() -> str:
         return ""
 
 
+def host() -> str:
+    """What this machine is called, in a store that several share."""
+    return os.uname().nodename or "here"
+
+
 def pid_namespace() -> int:
     """Containers may share a boot id; their process numbers mean nothing to each other."""
     try:

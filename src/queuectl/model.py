@@ -207,7 +207,7 @@ class Outcome(Record):
     ended_us: int
     reason: str = ""  # timeout | cancelled | stopped | not found | …; empty: it ended by itself
     cpu_s: float = 0.0
-    memory_max: int = 0  # bytes, the largest resident size of any process of the run
+    memory_max: int | None = 0  # bytes, the largest resident size of any process of the run; None: not known
     log_start: int = 0
     log_end: int = 0
     pid: int = 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from hashlib import blake2b
 
-from . import files, output, payload, workers
+from . import files, output, payload, spool_rows, workers
 from .errors import Conflict, StorageError
 from .record import Record
 
@@ -75,6 +75,7 @@ def copy(source: Queue, target: Queue, say: Say) -> list[Compared]:
     if wrong:
         hint = "nothing runs there yet; run the same command again once nobody writes to the old one"
         raise StorageError("the copy differs from its source", why=", ".join(wrong), hint=hint)
+    spool_rows.moved(source.store, target.store)
     with target.store.transaction():
         target.store.run("delete from meta where key = 'moving'")
     with source.store.transaction():

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 
 from . import bell, clock, codec, envs, jsontext
-from .errors import Conflict, InvalidInput, NotAllowed, NotFound, StorageError, TryAgainLater
-from .model import ENDED, Argv, Options, Spec
+from .errors import Conflict, InvalidInput, NotAllowed, StorageError, TryAgainLater
+from .model import ENDED, HOST, Argv, Options, Spec
 from .newjob import Origin, new_job
 from .packets import sequence
 from .packets.faults import FsplError
 from .packets.names import done_name
 from .packets.rejecting import set_aside
-from .record import Record
+from .spool_rows import ADD, LOCKED, SETTLE, TAKE, Spool, Terms, all_of, is_here, named, placed, spool_of, this_machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,69 +28,9 @@ if TYPE_CHECKING:
     from .store.base import Store
 
 BELL = "spools"  # wakes who watches the folders
+WATCH_LOCK = "spools.lock"  # who watches them has it, beside the bells
 ON_ERROR = ("stop", "delete", "leave")  # what a packet leads to whose job has failed for good; Filespooler's `retry` is `stop`
 PASSED_BY = 69  # exit status of a run that finds its packet's number passed by another program
-
-
-class Terms(Record):
-    """What is done with the packets of a spool."""
-
-    command: tuple[str, ...]
-    queue: str = "default"
-    decoder: str | None = None  # shell command: stored file in, packet out
-    verify: str | None = None  # shell command: ends with 0 for a stored file that may be trusted
-    allow_job_params: bool = False
-    on_error: str = "stop"
-    max_retries: int | None = None
-    timeout_s: float | None = None
-    priority: int = 0
-    cwd: str = "/"
-    umask: int = 0o077
-
-
-class Spool(Record):
-    """A row of table `spools`."""
-
-    name: str
-    folder: str
-    terms: Terms
-    env: int
-    number: int | None
-    file: bytes
-    job: int | None
-    detaching: bool
-    note: str | None
-
-    @property
-    def path(self) -> bytes:
-        return os.fsencode(self.folder)
-
-
-COLUMNS = ", ".join(Spool.fields)
-ADD = "insert into spools (name, folder, terms, env) values (?, ?, ?, ?)"
-TAKE = "update spools set number = ?, file = ?, job = ?, note = null where name = ?"
-NOTE = "update spools set note = ? where name = ?"
-SETTLE = "update spools set number = null, file = null, job = null where name = ?"
-
-
-def all_of(store: Store) -> list[Spool]:
-    return [_spool(row) for row in store.run(f"select {COLUMNS} from spools order by name")]
-
-
-def named(store: Store, name: str) -> Spool:
-    """The spool of this name. Raises NotFound."""
-    found = store.run(f"select {COLUMNS} from spools where name = ?", (name,))
-    if not found:
-        raise NotFound(f"there is no spool {name!r}", hint="'queuectl spool list' shows what there is")
-    return _spool(found[0])
-
-
-def _spool(row: tuple[Any, ...]) -> Spool:
-    name, folder, terms, env, number, file, job, detaching, note = row
-    given: dict[str, Any] = jsontext.loads(terms)
-    taken = os.fsencode(jsontext.loads(file)) if file is not None else b""
-    known = Terms(**given | {"command": tuple(given["command"])})
-    return Spool(name, folder, known, env, None if number is None else int(number), taken, job, bool(detaching), note)
 
 
 # ---------------------------------------------------------------- attaching and detaching
@@ -99,20 +39,17 @@ def _spool(row: tuple[Any, ...]) -> Spool:
 def attach(queue: Queue, name: str, folder: str, terms: Terms, environ: Mapping[bytes, bytes]) -> Spool:
     """Attach a folder: from now on its packets are run. Raises InvalidInput, Conflict."""
     name = codec.queue_name(name)
-    if queue.store.shared:
-        hint = "give it a store of its own with QUEUECTL_DB_PATH"
-        raise InvalidInput("a spool needs a store on its own machine", why="its folder is there", hint=hint)
-    folder = _checked_folder(folder)
+    folder, host = _checked_folder(folder), this_machine(queue.store)
     _check_trusted(folder, bool(terms.verify))
     config = queue.settings.read()
     body = envs.packed(envs.captured(environ, config.capture_env))
     text = jsontext.dumps({field: getattr(terms, field) for field in Terms.fields})
     with queue.store.transaction():
         for spool in all_of(queue.store):
-            if spool.name == name or spool.folder == folder:
+            if spool.name == name or (spool.folder, spool.host) == (folder, host):
                 hint = f"'queuectl spool detach {spool.name}' lets go of it"
-                raise Conflict(f"spool {spool.name} is attached to {spool.folder}", hint=hint)
-        queue.store.run(ADD, (name, folder, text, queue.store.env_id(envs.digest(body), body)))
+                raise Conflict(f"spool {spool.name} is attached to {placed(spool.host, spool.folder)}", hint=hint)
+        queue.store.run(ADD, (name, placed(host, folder), text, queue.store.env_id(envs.digest(body), body)))
     wake(queue)
     return named(queue.store, name)
 
@@ -154,7 +91,7 @@ def wake(queue: Queue) -> None:
 def detach(queue: Queue, name: str) -> bool:
     """Take no more packets of it. False: the packet that is on its way comes to its end first."""
     with queue.store.transaction():
-        spool = named(queue.store, name)
+        spool = named(queue.store, name, locked=True)
         job = _job_of(queue, spool)
         gone = job is None or job.stage in ENDED
         if gone:
@@ -191,8 +128,8 @@ def take(queue: Queue, spool: Spool, number: int, file: bytes) -> Job | None:
     """
     store = queue.store
     with store.transaction():
-        found = store.run(f"select {COLUMNS} from spools where name = ?", (spool.name,))
-        if not found or _spool(found[0]).but(note=spool.note) != spool or spool.detaching:
+        found = store.run(LOCKED, (spool.name,))
+        if not found or spool_of(found[0]).but(note=spool.note) != spool or spool.detaching:
             return None
         job = _job(queue, spool, number, file)
         store.insert([job], f"spool {spool.name}")
@@ -217,7 +154,8 @@ def _job(queue: Queue, spool: Spool, number: int, file: bytes) -> Job:
         options=Options(leftovers="kill", no_retry=(PASSED_BY,)),
     )
     job = new_job(spec, Origin(terms.cwd, terms.umask, spool.env), queue.settings.read(), clock.now_us())
-    job = job.but(kind="packet", work=delivery(spool, number, file))
+    needs = f"{job.needs} {HOST}{spool.host}" if spool.host else job.needs
+    job = job.but(kind="packet", work=delivery(spool, number, file), needs=needs)
     return job.but(number=queue.number_for(spec.id), lane=queue.store.lane_for(job))
 
 
@@ -246,7 +184,7 @@ def retry(queue: Queue, name: str) -> Spool:
     if not is_stopped(queue, spool):
         raise Conflict(f"spool {name} has not stopped", why=waits_for(queue, spool)[0], hint="there is nothing to run again")
     job = _job_of(queue, spool)
-    if job is not None and _file_is_there(queue, spool, job):
+    if job is not None and (not is_here(queue.store, spool) or _file_is_there(queue, spool, job)):
         queue.retry(job.id)
     else:  # somebody has put another in its place: that becomes a job of its own
         queue.store.run(SETTLE, (name,))
@@ -266,6 +204,8 @@ def skip(queue: Queue, name: str, number: int | None = None) -> int:
     another number than the one that was named is next.
     """
     spool = named(queue.store, name)
+    if not is_here(queue.store, spool):
+        raise NotAllowed(f"spool {name} is another machine's", why=f"its folder is on {spool.host}", hint="run this command there")
     stopped = is_stopped(queue, spool)
     if spool.job is not None and not stopped:
         hint = "'queuectl cancel' ends it"
@@ -290,7 +230,7 @@ def is_stopped(queue: Queue, spool: Spool) -> bool:
     """Whether a packet has failed for good, was cancelled, or nobody knows, and it is still its turn."""
     job = _job_of(queue, spool)
     over = spool.job is not None and (job is None or job.stage in ("dead", "cancelled"))
-    return over and next_number(spool.path) == spool.number
+    return over and (not is_here(queue.store, spool) or next_number(spool.path) == spool.number)
 
 
 def _job_of(queue: Queue, spool: Spool) -> Job | None:
@@ -309,13 +249,15 @@ def waits_for(queue: Queue, spool: Spool) -> list[str]:
             f"it has stopped at packet {spool.number}: job {job.id if job else spool.job} {ended}",
             f"'queuectl spool retry {spool.name}' runs it again, 'queuectl spool skip {spool.name}' goes on without it",
         ]
+    if not is_here(queue.store, spool):
+        return [f"{spool.host or 'no machine'} watches it" + (f"; of the packet that is next: {spool.note}" if spool.note else "")]
     return [f"it waits for packet {next_number(spool.path)}" + (f": {spool.note}" if spool.note else ", which is not there")]
 
 
 def shown(queue: Queue, spool: Spool) -> dict[str, Any]:
     """The spool as JSON, for `--json` and the API."""
     try:
-        number: int | None = next_number(spool.path)
+        number = next_number(spool.path) if is_here(queue.store, spool) else spool.number
         said = waits_for(queue, spool)
     except StorageError as fault:
         number, said = None, [str(fault)]
@@ -323,6 +265,7 @@ def shown(queue: Queue, spool: Spool) -> dict[str, Any]:
     return {
         "name": spool.name,
         "folder": spool.folder,
+        "host": spool.host or None,
         "queue": spool.terms.queue,
         "command": list(spool.terms.command),
         "decoder": spool.terms.decoder,
@@ -344,6 +287,8 @@ def explain(queue: Queue, word: str) -> list[str]:
             return waits_for(queue, spool)
         digits = word.removeprefix(f"{spool.name}-")
         if digits != word and digits.isdecimal() and digits.isascii():
+            if not is_here(queue.store, spool):
+                return waits_for(queue, spool)
             number, following = int(digits), next_number(spool.path)
             if number < following:
                 return [f"packet {number} of spool {spool.name} is past: packet {following} is next"]

@@ -35,7 +35,7 @@ def own_row(slots: int, serving: Serving) -> WorkerRow:
     pid = os.getpid()
     return WorkerRow(
         id=0,
-        host=os.uname().nodename,
+        host=clock.host(),
         pid=pid,
         pid_start=clock.process_start(pid),
         boot_id=clock.boot_id(),

@@ -17,10 +17,11 @@ import pytest
 import queuectl
 from queuectl.packet import Command, Nop, Packet, encode
 from queuectl.packets import queuedir
-from tests.behaviour.harness import FAST, Place, eventually
+from tests.behaviour.harness import EACH_ENGINE, ENGINES, FAST, Place, eventually
 
 FSPL = [sys.executable, "-m", "queuectl.compat.fspl"]
 COUNT = itertools.count()
+WIDE = {"postgres": (pytest.mark.wide,)}  # every day on one engine
 
 
 class Folder:
@@ -97,9 +98,9 @@ class Spooled(Place):
         return done.stdout
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Spooled]:
-    place = Spooled(f"sqlite://{tmp_path}/queuectl.db", tmp_path)
+@pytest.fixture(params=[pytest.param(*row.values, marks=(*row.marks, *WIDE.get(str(row.values[0]), ()))) for row in EACH_ENGINE])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Spooled]:
+    place = Spooled(ENGINES[request.param](tmp_path), tmp_path)
     place.spool = Folder(tmp_path / "Q")
     place.queue = place.open(**FAST)
     yield place

@@ -12,7 +12,7 @@ import time
 import pytest
 
 import queuectl
-from queuectl import clock, spools
+from queuectl import clock, spool_rows, spools
 from queuectl.packets.names import done_name
 from queuectl.run import spawn
 from tests.behaviour.harness import work
@@ -40,7 +40,7 @@ def killed_at(strace: str, calls: str, when: int) -> list[str]:
 
 
 def delivery(place: Spooled, folder: Folder, run: int) -> tuple[list[str], dict[str, str]]:
-    spool = next(spool for spool in spools.all_of(place.queue.store) if spool.folder == str(folder.path))
+    spool = next(spool for spool in spool_rows.all_of(place.queue.store) if spool.folder == str(folder.path))
     words = [os.fsdecode(spawn.DELIVER), spools.delivery(spool, 1, b"fspl-1.fspl")]
     return [sys.executable, "-I", "-S", "-c", *words], {**os.environ, "QUEUECTL_RUN": f"store:1:{run}"}
 
@@ -52,7 +52,7 @@ def test_a_packet_that_has_succeeded_is_not_run_again_wherever_its_process_was_k
     for when in range(1, MOST):
         folder = Folder(place.folder / f"Q-{when}")
         trace = folder.path / "trace"
-        terms = spools.Terms(command=("sh", "-c", f"echo $FSPL_SEQ >> {trace}"), cwd="/")
+        terms = spool_rows.Terms(command=("sh", "-c", f"echo $FSPL_SEQ >> {trace}"), cwd="/")
         spools.attach(place.queue, f"q{when}", str(folder.path), terms, os.environb)
         folder.put(1, name="fspl-1.fspl")
         command, env = delivery(place, folder, 1)

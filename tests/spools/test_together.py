@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.packets.names import done_name
-from tests.behaviour.harness import alive, eventually, marked, states
+from tests.behaviour.harness import alive, eventually, states
 
 from .conftest import FSPL, Folder, Spooled
 
@@ -88,12 +88,13 @@ def test_another_program_that_has_the_lock_is_waited_for(place: Spooled, fspl: l
     place.attach(*place.tracing())
     place.spool.put(1)
     place.done(1)
-    wait = f"until [ -e {place.folder}/go ]; do sleep 0.02; done; echo fspl $FSPL_SEQ >> {place.folder}/trace"
+    wait = f"touch {place.folder}/begun; until [ -e {place.folder}/go ]; do sleep 0.02; done; "
+    wait += f"echo fspl $FSPL_SEQ >> {place.folder}/trace"
     place.command("worker", "stop")
     place.spool.put(2)
     place.spool.put(3)
     other = subprocess.Popen([*fspl, "queue-process", "-q", str(place.spool.path), "-n", "1", "sh", "--", "-c", wait])
-    eventually(lambda: marked(b"FSPL_SEQ=2\0"))
+    eventually((place.folder / "begun").exists)
     place.worker()
     eventually(lambda: "another program has locked the queue" in place.said())
     (place.folder / "go").touch()
@@ -125,10 +126,10 @@ def test_a_packet_that_another_program_has_run_meanwhile_is_not_run_again(place:
 
 def deliver(place: Spooled, number: int, run: int) -> subprocess.CompletedProcess[bytes]:
     """The process of packet `number`'s job, as the worker starts it."""
-    from queuectl import spools
+    from queuectl import spool_rows, spools
     from queuectl.run import spawn
 
-    [spool] = spools.all_of(place.queue.store)
+    [spool] = spool_rows.all_of(place.queue.store)
     name = next(name for name in [*place.spool.left(), "gone"] if name.startswith(f"fspl-{number}-") or name == "gone")
     words = [os.fsdecode(spawn.DELIVER), spools.delivery(spool, number, name.encode())]
     env = {**os.environ, "QUEUECTL_RUN": f"store:{number}:{run}"}
@@ -193,12 +194,12 @@ def test_kills_at_random_lose_no_packet_run_none_twice_and_keep_the_order(place:
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 def test_a_thousand_attached_spools_cost_little_and_nothing_while_idle(place: Spooled) -> None:
-    from queuectl import spools
+    from queuectl import spool_rows, spools
 
     count = 1000 if LONG else 300
     for number in range(count):
         folder = Folder(place.folder / f"Q{number}")
-        spools.attach(place.queue, f"s{number}", str(folder.path), spools.Terms(command=("true",)), os.environb)
+        spools.attach(place.queue, f"s{number}", str(folder.path), spool_rows.Terms(command=("true",)), os.environb)
     place.worker("--count", "2")
     [watch] = eventually(lambda: processes(place, "spools"))
     time.sleep(5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import codec, jsontext, spools
+from .. import codec, jsontext, spool_rows, spools
 from ..errors import InvalidInput
 from ..workers import living
 from .command import JSON, NAMES_ONLY, Arguments, Command, Option
@@ -23,18 +23,18 @@ def attach(arguments: Arguments) -> int:
     with the_queue() as queue:
         spool = spools.attach(queue, name, folder, _terms(arguments), os.environb)
         note(f"spool {name} is attached; {spools.waits_for(queue, spool)[0]}")
-        if not living(queue.store):
-            note("no worker is running; start one with 'queuectl worker start'")
+        if not any(row.host == spool.host or not spool.host for row in living(queue.store)):
+            note(f"no worker is running{' on ' + spool.host if spool.host else ''}; start one with 'queuectl worker start'")
     return 0
 
 
-def _terms(arguments: Arguments) -> spools.Terms:
+def _terms(arguments: Arguments) -> spool_rows.Terms:
     if not arguments.rest:
         raise InvalidInput("a command is missing", hint="queuectl spool attach DIR -- tar -x -f -")
     optional = codec.FIELDS
     umask = os.umask(0o077)
     os.umask(umask)
-    return spools.Terms(
+    return spool_rows.Terms(
         command=codec.words(list(arguments.rest)),
         queue=codec.queue_name(arguments.queue or "default"),
         decoder=arguments.decoder,
@@ -58,13 +58,13 @@ def _on_error(word: str) -> str:
 
 def show(arguments: Arguments) -> int:
     with the_queue() as queue:
-        found = [spools.shown(queue, spool) for spool in spools.all_of(queue.store)]
+        found = [spools.shown(queue, spool) for spool in spool_rows.all_of(queue.store)]
     if arguments.json:
         out(jsontext.dumps(found) + "\n")
     elif arguments.quiet:
         out("".join([f"{spool['name']}\n" for spool in found]))
     elif found:
-        rows = [(s["name"], s["folder"], s["queue"], s["next"], s["is"][0]) for s in found]
+        rows = [(s["name"], spool_rows.placed(s["host"], s["folder"]), s["queue"], s["next"], s["is"][0]) for s in found]
         table(("SPOOL", "FOLDER", "QUEUE", "NEXT", "WHAT"), rows)
     elif sys.stdout.isatty():
         note("no spool is attached")

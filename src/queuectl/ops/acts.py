@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .. import clock, codec, config, dependencies, limits, report, schedules, shown, spools, workers
+from .. import clock, codec, config, dependencies, limits, report, schedules, shown, spool_rows, spools, workers
 from ..errors import Conflict, InvalidInput, NotFound
 from ..model import ENDED, Query
 from ..store import pages
@@ -138,7 +138,7 @@ def remove_limit(queue: Queue, given: Given) -> Any:
 
 
 def attach_spool(queue: Queue, given: Given) -> Any:
-    terms = spools.Terms(command=given["command"], queue=given.get("queue", "default"))
+    terms = spool_rows.Terms(command=given["command"], queue=given.get("queue", "default"))
     name = given.get("name") or os.path.basename(os.path.realpath(given["folder"]))
     return spools.shown(queue, spools.attach(queue, name, given["folder"], terms, os.environb))
 

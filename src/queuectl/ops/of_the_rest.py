@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import clock, codec, config, cron, limits, report, schedules, shown, spools
+from .. import clock, codec, config, cron, limits, report, schedules, shown, spool_rows, spools
 from ..store import stats
 from . import acts
 from .asked import (
@@ -129,7 +129,7 @@ OF_THE_REST: tuple[Operation, ...] = (
         "GET",
         "/spools",
         "The attached folders of packets: which packet is next, and what they are at.",
-        lambda q, g: {"spools": [spools.shown(q, spool) for spool in spools.all_of(q.store)]},
+        lambda q, g: {"spools": [spools.shown(q, spool) for spool in spool_rows.all_of(q.store)]},
         gives=several("spools"),
     ),
     Operation(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from time import monotonic
 
-from .. import spools
+from .. import spool_rows, spools
 from ..errors import Conflict, StorageError
 from ..model import ENDED
 from ..packets import sequence, sharing
@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..model import Job
     from ..queue import Queue
-    from ..spools import Spool
+    from ..spool_rows import Spool
     from .spool_index import Index
 
 NOTE_S = 0.5  # a note is written no more often
@@ -126,7 +126,7 @@ class Attached:
     def _clear(self) -> None:
         """The row names no packet any more; the next `take` would write the same, but there may be none for long."""
         self.index.look(self.spool.file)
-        self._queue.store.run(spools.SETTLE, (self.spool.name,))
+        self._queue.store.run(spool_rows.SETTLE, (self.spool.name,))
         self._reload()
 
     def _let_go(self) -> None:
@@ -180,7 +180,7 @@ class Attached:
             self._lock = -1
 
     def _reload(self) -> None:
-        self.spool = spools.named(self._queue.store, self.spool.name)
+        self.spool = spool_rows.named(self._queue.store, self.spool.name)
 
     def _again(self, after_s: float) -> None:
         moment = monotonic() + after_s
@@ -195,7 +195,7 @@ class Attached:
             self._again(left)
             return
         self._note_at = monotonic()
-        self._queue.store.run(spools.NOTE, (note, self.spool.name))
+        self._queue.store.run(spool_rows.NOTE, (note, self.spool.name))
         self.spool = self.spool.but(note=note)
 
 

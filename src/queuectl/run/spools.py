@@ -15,8 +15,8 @@ from _queue import SimpleQueue
 from threading import Thread
 from time import monotonic
 
-from .. import bell, errors, files, spools
-from ..locate import Place
+from .. import bell, errors, files, spool_rows, spools
+from ..locate import from_argument
 from ..packets.faults import FsplError
 from ..packets.stored import Stored
 from ..queue import Queue
@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..packet import Packet
     from ..packets.arrival import Facts
-    from ..spools import Spool
+    from ..spool_rows import Spool
 
 RESCAN_S = 30.0
 READERS = 4  # decoders and verifiers at once
@@ -149,7 +149,7 @@ class Watch:
 
     def _load(self) -> None:
         """Take in what was attached and detached; what is still there may have been retried or skipped."""
-        rows = {spool.name: spool for spool in spools.all_of(self.queue.store)}
+        rows = {spool.name: spool for spool in spool_rows.of_this_machine(self.queue.store)}
         for name, attached in list(self._attached.items()):
             if name not in rows or rows[name].folder != attached.spool.folder or rows[name].terms != attached.spool.terms:
                 self._drop(attached)
@@ -265,9 +265,9 @@ def main(arguments: list[str]) -> int:
     os.environ.pop("QUEUECTL_RUN", None)  # started from inside a job, we are no part of its run
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a lock for each spool with a packet on its way
-    place = Place(arguments[0])
     try:
-        with Queue(place, create=False, actor="spools") as queue, files.exclusive(os.path.join(place.run, "spools.lock")):
+        queue = Queue(from_argument(arguments[0], os.environ), create=False, actor="spools")
+        with queue, files.exclusive(os.path.join(queue.place.run, spools.WATCH_LOCK)):
             Watch(queue).run()
     except errors.QueueError as fault:
         say(f"spools: {fault}")

@@ -15,7 +15,7 @@ from time import monotonic
 from .. import bell, clock, codec, files, limits, plan
 from ..errors import StorageError, TryAgainLater
 from ..lifecycle import GivenBack, Started
-from ..model import CLAIMED, COMMAND, Job, Serving
+from ..model import CLAIMED, COMMAND, HOST, Job, Serving
 from ..workers import own_row
 from . import cgroup, journal, mark, recovery, rescue, system
 from .committer import Committer, Report, Turn
@@ -55,7 +55,8 @@ class Worker:
         codec.whole(slots, "slots", 1, 10_000)
         self.queue = queue
         self.slots = slots
-        self.serving = Serving(queues, offers)
+        here = [HOST + clock.host()] if queue.store.shared and COMMAND in offers else []  # packets that lie on this machine
+        self.serving = Serving(queues, (*offers, *here))
         self._say = say or (lambda line: None)
         self.keeper_arguments: list[str] = []  # what to become a keeper with, when the keeper dies
         self.keeper = (0, 0)  # its pid and start time; zeros: there is none
@@ -113,7 +114,7 @@ class Worker:
         self._committer = Committer(self.queue, self.id, self.serving, lambda: self._slots.runs.values())
         self._wake_fd = self._surroundings.wake_fd
         self._parent = self._watch_keeper()
-        self._wanted = Wanted(self.queue, self.keeper[0])
+        self._wanted = Wanted(self.queue, self.keeper[0], self.serving, self._say_trouble)
         self._committer.calls_elsewhere = self._wanted.may_ask
         for fd in (self._ears.fd, self._committer.fd, self._wake_fd, self._parent, self._wanted.fd):
             if fd >= 0:
