@@ -260,6 +260,15 @@ def test_what_a_run_used_is_measured(place: Place, queue: Queue) -> None:
     assert 60_000_000 < attempt.memory_max < 200_000_000
 
 
+def test_the_worker_s_own_memory_is_not_called_a_job_s(place: Place, queue: Queue) -> None:
+    """The kernel counts it, for a child shares its parent's memory until its `exec`."""
+    job = queue.add("true")
+    assert place.worker("--until-idle").wait(20) == 0
+    [attempt] = queue.attempts(job)
+    assert attempt.cpu_s is not None
+    assert attempt.memory_max is None
+
+
 # ---------------------------------------------------------------- what a run is given
 
 

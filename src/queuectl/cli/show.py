@@ -62,7 +62,7 @@ def _attempt(attempt: dict[str, Any]) -> str:
         parts.append(f"exit {attempt['exit_code']}" if attempt["exit_code"] is not None else "")
     if attempt["cpu_seconds"] is not None:
         parts.append(f"cpu {took(attempt['cpu_seconds'])}")
-        parts.append(f"memory {attempt['memory_max_bytes'] / 1e6:.1f} MB")
+        parts.append(f"memory {attempt['memory_max_bytes'] / 1e6:.1f} MB" if attempt["memory_max_bytes"] else "")
     return ", ".join([part for part in parts if part])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from time import monotonic
 
@@ -11,6 +12,8 @@ from ..model import Job, Options, Outcome
 from . import cgroup, spawn, system
 from .journal import REASONS, Trace
 from .tree import ProcessTable, group_lives, send
+
+_peak = 0  # our own largest size, when it was last asked for
 
 
 class Run:
@@ -143,6 +146,15 @@ class Run:
         return outcome_of(self.trace, self.stop_reason, log_end, self.note)
 
 
+def _its_own(memory_max: int) -> int | None:
+    """What the kernel tells of a child begins with what we had used when it was started, for until its `exec` it shared our
+    memory: what is not more than that tells nothing of the job."""
+    global _peak
+    if memory_max > _peak:
+        _peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * system.MAXRSS_UNIT
+    return memory_max if memory_max > _peak else None
+
+
 def outcome_of(trace: Trace, reason: str, log_end: int, note: str = "") -> Outcome:
     """The end of a run as the store records it."""
     assert trace.status is not None
@@ -152,7 +164,7 @@ def outcome_of(trace: Trace, reason: str, log_end: int, note: str = "") -> Outco
         ended_us=max(trace.ended_us, trace.started_us),
         reason=reason,
         cpu_s=trace.cpu_us / 1e6,
-        memory_max=trace.memory_max,
+        memory_max=_its_own(trace.memory_max),
         log_start=trace.log_start,
         log_end=log_end,
         pid=trace.pid,

@@ -23,6 +23,7 @@ PORTABLE = bool(os.environ.get("QUEUECTL_PORTABLE")) or not (hasattr(os, "pidfd_
 libc: Any = None
 if not PORTABLE:
     from . import libc
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 LOOK_S = 0.02  # how often children are looked at that have no descriptor
 
 
@@ -115,8 +116,7 @@ def reap(pid: int) -> tuple[int, int]:
 
 
 def _used(usage: resource.struct_rusage) -> tuple[int, int]:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round((usage.ru_utime + usage.ru_stime) * 1e6), usage.ru_maxrss * unit
+    return round((usage.ru_utime + usage.ru_stime) * 1e6), usage.ru_maxrss * MAXRSS_UNIT
 
 
 def wait_status(code: int, status: int) -> int:
