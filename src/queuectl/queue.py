@@ -49,6 +49,7 @@ class Queue:
     ) -> None:
         self.store: Store = open_store(place, create, upgrade) if store is None else store
         self.place = self.store.place
+        self.only_here = store is not None  # no other process can open it
         self.settings: Settings = ConfigFile(self.place.folder) if not self.store.shared else _stored_settings(self.store)
         self.actor = actor or f"uid {os.geteuid()}"
         self.heard = 0  # how many workers the last bell reached

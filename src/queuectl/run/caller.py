@@ -1,8 +1,8 @@
 """The caller as a process of its own: what the keeper starts as its part `caller`.
 
-Arguments: the database, what is asked of it (`queues=a,b;slots=4;flags=tag:x;idle=60`, all of it optional), the keeper's pid
-and start time. It imports the HTTP client, which is larger than a worker may be; so the keeper starts it only when a worker
-has seen a call that is ready, and then it ends after a minute without any. A server keeps it always.
+Arguments: the database, what is asked of it (`queues=a,b;slots=4;flags=tag:x;idle=60;quiet=1`, all of it optional), the
+keeper's pid and start time. It imports the HTTP client, which is larger than a worker may be; so the keeper starts it only
+when a worker has seen a call that is ready, and then it ends after a minute without any. A server keeps it always.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> int:
     try:
         with Queue(from_argument(database, os.environ)) as queue:
             tags = tuple(flag for flag in _names(asked.get("flags")) if flag.startswith(TAG))
-            caller = Caller(queue, _names(asked.get("queues")), int(asked.get("slots") or 0), tags, say)
+            tell = (lambda line: None) if asked.get("quiet") else say
+            caller = Caller(queue, _names(asked.get("queues")), int(asked.get("slots") or 0), tags, tell)
             caller.idle_s = float(asked.get("idle") or 0)
             if keeper:
                 caller.keeper = (int(keeper[0]), int(keeper[1]))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from time import monotonic
+from time import monotonic, sleep
 
 from .. import clock, spool_rows, spools
 from ..model import TAG
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SPOOLS_SIGNAL = getattr(signal, "SIGUSR2", 0)
 CALLER_SIGNAL = getattr(signal, "SIGUSR1", 0)
 ASK_AGAIN_S = 1.0
+LOOK_S = 0.02
 
 
 class Wanted:
@@ -54,10 +55,10 @@ class Wanted:
         if self._keeper and self._keeper == os.getppid() and spool_rows.of_this_machine(self._queue.store):
             os.kill(self._keeper, SPOOLS_SIGNAL)
 
-    def close(self) -> None:
+    def close(self, in_a_hurry: Callable[[], bool]) -> None:
         self._ears.close()
         if self._own:
-            self._own.end()
+            self._own.end(in_a_hurry)
 
 
 class OwnCaller:
@@ -71,7 +72,7 @@ class OwnCaller:
         self._pid = 0
 
     def start(self) -> None:
-        if self._pid and not os.waitpid(self._pid, os.WNOHANG)[0]:
+        if self._lives():
             return
         us = [str(os.getpid()), str(clock.process_start(os.getpid()))]
         command = [sys.executable, "-m", "queuectl.run.caller", self._database, self._asked, *us]
@@ -82,9 +83,19 @@ class OwnCaller:
             self._pid = 0
             self._say(f"the caller cannot be started: {fault.strerror}")
 
-    def end(self) -> None:
-        """Let its calls end."""
-        if self._pid:
-            os.kill(self._pid, signal.SIGTERM)  # not reaped yet, so the number is still its own
-            os.waitpid(self._pid, 0)
+    def end(self, in_a_hurry: Callable[[], bool]) -> None:
+        """Let its calls end; in a hurry it ends them."""
+        told = 0
+        while self._lives():
+            if told <= in_a_hurry():
+                os.kill(self._pid, (signal.SIGTERM, signal.SIGINT)[told])  # not reaped yet: the number is still its own
+                told += 1
+            sleep(LOOK_S)
+
+    def _lives(self) -> bool:
+        try:
+            if self._pid and os.waitpid(self._pid, os.WNOHANG)[0]:
+                self._pid = 0
+        except ChildProcessError:  # the program we are part of reaps whatever ends
             self._pid = 0
+        return self._pid > 0

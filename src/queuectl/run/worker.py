@@ -166,7 +166,7 @@ class Worker:
                 self.queue.store.remove_worker(self.id)
         self.journal.close(remove=clean)
         self._ears.close()
-        self._wanted.close()
+        self._wanted.close(lambda: self._signals > 1)
         self._slots.close()
         self._leased.close()
         if self._parent >= 0:
