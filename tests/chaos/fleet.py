@@ -44,7 +44,7 @@ class Trouble:
             return
         if self._what:
             self.over()
-            self._until = time.monotonic() + self._draw.uniform(1.0, 6.0)
+            self._until = time.monotonic() + self._draw.uniform(1.5, 8.0)
         elif self._workers_said() >= self._started:  # a worker that was killed has an heir by now
             self._begin()
 
@@ -83,8 +83,10 @@ class Trouble:
                 self.host.net.mend()
             case "freeze":
                 self.host.signal_all(signal.SIGCONT)
+                self.note("thaw")
             case "freeze a worker":
                 self._signal(self._stopped, signal.SIGCONT)
+                self.note("thaw")
             case "power":
                 self.host.begin_again()
         self._what = ""
@@ -136,8 +138,12 @@ def read(ledger: Path, counted: Callable[[str, int], bool]) -> Reading:
     froze, is over from the freeze on as far as the queue is concerned."""
     reading = Reading()
     running: dict[str, Span] = {}
+    frozen: set[str] = set()
     for what, words in _lines(ledger):
-        if what in ("freeze", "dead"):
+        if what == "thaw":
+            frozen.discard(words[0])
+        elif what in ("freeze", "dead"):
+            frozen |= {words[0]} if what == "freeze" else set()
             for job, span in list(running.items()):
                 if span.host == words[0]:
                     span.frozen = True
@@ -150,7 +156,9 @@ def read(ledger: Path, counted: Callable[[str, int], bool]) -> Reading:
             before = running.get(job)
             if before and not before.frozen:
                 reading.overlaps.append(f"job {job}: run {before.run} on {before.host}, run {run} on {host}")
-            running[job] = Span(run, host, queue)
+            if host in frozen and not counted(job, run):
+                continue  # it began in the instant before
+            running[job] = Span(run, host, queue, host in frozen)
             reading.most[queue] = max(reading.most[queue], sum(span.queue == queue for span in running.values()))
         else:
             job, run = words[0], int(words[1])

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from behaviour.harness import work
 
 import queuectl
-from queuectl import Conflict, Queue, Shell, Spec, limits, moving, payload
+from queuectl import Conflict, Queue, Shell, Spec, limits, moving, payload, schedules
 from queuectl.store.stats import by_state
 
 
@@ -27,6 +33,7 @@ def old(tmp_path: Path) -> Queue:
     queue.add_many(["true"] * 300, queue="pile", limit_key="api")
     limits.set_queue(queue, "pile", parallel=2)
     limits.set_key(queue, "api", 2, 1000)
+    schedules.add(queue, "nightly", "0 3 * * *", Spec(work=Shell("true")))
     return queue
 
 
@@ -44,6 +51,7 @@ def everything(queue: Queue) -> dict[str, object]:
         "attempts": {job.id: queue.attempts(job) for job in jobs},
         "logs": {job.id: b"".join(queue.logs(job.id)) for job in jobs if job.run},
         "settings": queue.settings.stored(),
+        "schedules": schedules.all_of(queue),
         "limits": [*limits.of_queues(queue), *limits.of_keys(queue)],
         "states": by_state(queue.store),
     }
@@ -90,6 +98,64 @@ def test_a_cut_move_goes_on_where_it_was(old: Queue, store: str) -> None:
         lines: list[str] = []
         assert all(one.same for one in moving.copy(old, new, lines.append))
         assert not any(line.startswith("jobs") for line in lines)
+
+
+CHANGES: tuple[Callable[[Queue], object], ...] = (
+    lambda queue: queue.add("true"),
+    lambda queue: queue.add_many(["true"] * 50),
+    lambda queue: queue.edit("later", priority=9),
+    lambda queue: queue.cancel("later"),
+    lambda queue: queue.retry("dead"),
+    lambda queue: limits.set_queue(queue, "pile", paused=1),
+    lambda queue: queue.prune(queuectl.Query(ids=("done",))),
+    lambda queue: schedules.add(queue, "weekly", "0 3 * * 0", Spec(work=Shell("true"))),
+)
+
+
+def refuses(queue: Queue) -> None:
+    for change in CHANGES:
+        with pytest.raises(Conflict) as refused:
+            change(queue)
+        assert "moved" in str(refused.value)
+
+
+def test_a_queue_that_is_moved_takes_no_change_on_either_side(old: Queue, store: str) -> None:
+    def look(line: str) -> None:
+        if line.startswith(("jobs", "history")):
+            refuses(old)
+            with queuectl.open(store) as half:
+                refuses(half)
+
+    with queuectl.open(store) as new:
+        assert all(one.same for one in moving.copy(old, new, look))
+        refuses(old)
+        for change in CHANGES:
+            change(new)
+        assert moving.keep(old)
+        for change in CHANGES:
+            change(old)
+
+
+@pytest.mark.parametrize("back", [False, pytest.param(True, marks=pytest.mark.wide)], ids=["there", "back"])
+def test_a_move_that_is_killed_again_and_again_ends_whole(old: Queue, store: str, tmp_path: Path, back: bool) -> None:
+    old.add_many([f"echo {n}" for n in range(2000)])
+    before, source, target = everything(old), old.place.url or f"sqlite://{old.place.database}", store
+    if back:
+        with queuectl.open(store) as new:
+            moving.copy(old, new, print)
+        source, target = store, f"sqlite://{tmp_path}/again.db"
+    program = [sys.executable, "-m", "queuectl", "store", "copy", source, target]
+    for kill_s in (0.3, 0.5, 0.7, 0.9, 1.1, 1.3):
+        mover = subprocess.Popen(program, env=dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(kill_s)
+        mover.send_signal(signal.SIGKILL)
+        mover.wait()
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 or "is a queue already" in done.stderr, done.stderr  # the last one was whole
+    with queuectl.open(target) as new:
+        assert everything(new) == before
+        assert [total for _, *total in moving.check(new.store)][4] == [total for _, *total in moving.check(old.store)][4]
+        assert new.add("true").number
 
 
 def test_nothing_moves_over_another_queue(old: Queue, queue: Queue) -> None:

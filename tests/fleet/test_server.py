@@ -28,7 +28,7 @@ def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[post
     if why := postgres.missing():
         pytest.skip(why)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "here"))
-    server = postgres.Server(max_connections="12", superuser_reserved_connections="0", reserved_connections="0")
+    server = postgres.Server(max_connections="12", superuser_reserved_connections="0")
     yield server
     server.stop("immediate")
 

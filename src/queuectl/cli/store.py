@@ -16,7 +16,7 @@ def copy(arguments: Arguments) -> int:
     source, target = arguments.words
     with Queue(from_url(source), create=False) as old, Queue(from_url(target)) as new:
         found = moving.copy(old, new, note)
-        note(f"{old.place.name} is now {new.place.name}: set QUEUECTL_URL; the old one takes no workers any more")
+        note(f"{old.place.name} is now {new.place.name}: set QUEUECTL_URL; the old one takes no workers and no changes any more")
     table(("TABLE", "ROWS", "COPIED"), [(one.table, one.rows, one.there) for one in found])
     return 0
 
@@ -25,7 +25,7 @@ def keep(arguments: Arguments) -> int:
     from .. import moving
 
     with the_queue(create=False) as queue:
-        note("workers may start again" if moving.keep(queue) else "it was not being moved")
+        note("it takes workers and changes again" if moving.keep(queue) else "it was not being moved")
     return 0
 
 
@@ -48,8 +48,8 @@ COMMANDS = {
         least=2,
         most=2,
         example="queuectl store copy sqlite:///home/me/queuectl.db postgresql://db.example/queue",
-        about="Jobs, their history, schedules, limits, settings, logs. Stop the workers first. Cut off, it goes on when it "
-        "is called again; in the end counts and checksums of all tables are compared.",
+        about="Jobs, their history, schedules, limits, settings, logs. Stop the workers first; changes are refused on both sides "
+        "from then on. Cut off, it goes on when it is called again; in the end counts and checksums of all tables are compared.",
     ),
     "store keep": Command(keep, example="queuectl store keep"),
     "store check": Command(check, options=(JSON,), example="queuectl store check"),

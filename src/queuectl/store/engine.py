@@ -5,10 +5,11 @@ each engine's own, what has one is for the engine that needs more than one machi
 from __future__ import annotations
 
 from ..bell import Listener
+from ..errors import Conflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from ..model import Job
@@ -98,6 +99,14 @@ class Engine:
         """The names of a table's columns that are written, in alphabetical order."""
         raise NotImplementedError  # an engine's
 
+    def close_tables(self, tables: Iterable[str], why: str) -> None:
+        """Refuse every change of these from here on, whoever makes it: with `fenced`; inside a transaction."""
+        raise NotImplementedError  # an engine's
+
+    def open_tables(self, tables: Iterable[str]) -> None:
+        """Take changes of these again; inside a transaction."""
+        raise NotImplementedError  # an engine's
+
     def renumber(self) -> None:
         """Let what is numbered go on behind what rows there are, which came from elsewhere."""
         raise NotImplementedError  # an engine's
@@ -107,3 +116,8 @@ class Engine:
 
     def keep_inputs(self, names: list[str]) -> None:
         """The same for what jobs get on their standard input."""
+
+
+def fenced(where: str, why: str) -> Conflict:
+    hint = "use the other one; 'queuectl store keep' gives the move up"
+    return Conflict(f"the queue at {where} takes no changes", why=why, hint=hint)

@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ..errors import Conflict, InvalidInput, NotAllowed, QueueError, StorageError, TryAgainLater
 from ..record import Record
+from .engine import fenced
+from .pg_sql import FENCED
 
 try:
     import psycopg as psycopg
@@ -187,6 +189,8 @@ def translated(fault: psycopg.Error, where: str) -> QueueError:
     if code in BROKEN:
         what, hint = BROKEN[code]
         return (NotAllowed if code == "42501" else StorageError)(f"the store at {where} cannot be used", why=what, hint=hint)
+    if code == FENCED:
+        return fenced(where, text)
     if code == "23505":
         what, hint = TAKEN.get(fault.diag.constraint_name or "", ("it was added in this moment by somebody else", "try again"))
         return Conflict(what, hint=hint)

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from . import sql
 
+FENCED = "QU001"  # the code of our own refusal
+FENCE = f"""
+create or replace function fence() returns trigger language plpgsql as
+$$ begin raise exception using errcode = '{FENCED}', message = tg_argv[0]; end $$"""
 NOW_US = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
 
 OWN: dict[str, str] = {

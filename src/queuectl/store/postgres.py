@@ -17,6 +17,7 @@ from .sums import Sums
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from ..lifecycle import Change
@@ -144,6 +145,19 @@ class PostgresStore(PostgresConnection):
         named = "table_schema = ? and table_name = ? and is_generated = 'NEVER'"
         rows = self.run(f"select column_name from information_schema.columns where {named}", (self.to.schema, table))
         return sorted(name for (name,) in rows)
+
+    def close_tables(self, tables: Iterable[str], why: str) -> None:
+        self.run(pg_sql.FENCE)
+        text = why.replace("'", "''")
+        for table in tables:
+            self.run(
+                f"create or replace trigger fence before insert or update or delete or truncate on {table} "
+                f"for each statement execute function fence('{text}')"
+            )
+
+    def open_tables(self, tables: Iterable[str]) -> None:
+        for table in tables:
+            self.run(f"drop trigger if exists fence on {table}")
 
     def renumber(self) -> None:
         with self.transaction():

@@ -12,11 +12,12 @@ import os
 from ..errors import NotFound, QueueError, StorageError, TryAgainLater
 from . import sql
 from .base import Store
+from .engine import fenced
 from .light import apsw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from ..locate import Place
@@ -26,6 +27,8 @@ APPLICATION_ID = 0x51C71
 SCHEMA_VERSION = 5  # the number of the newest file in schema/
 SCHEMA_FILES = os.path.join(os.path.dirname(__file__), "schema")
 BUSY_MS = 10_000
+CHANGES = ("insert", "update", "delete")
+FENCED = "fenced: "  # how a trigger's refusal begins
 SHRINK_ABOVE_PAGES, SHRINK_PAGES = 1000, 500
 # A short-lived process that closes last checkpoints only when the log has grown to this; see `close`.
 CHECKPOINT_BYTES = 1_000_000
@@ -146,6 +149,18 @@ class SqliteStore(Store):
         super().delete(jobs)
         self.run_many(sql.FORGET_OUTPUT, [(job.number,) for job in jobs])
 
+    def close_tables(self, tables: Iterable[str], why: str) -> None:
+        text = (FENCED + why).replace("'", "''")
+        for table in tables:
+            for what in CHANGES:
+                name = f"fence_{table}_{what}"
+                self.run(f"create trigger if not exists {name} before {what} on {table} begin select raise(abort, '{text}'); end")
+
+    def open_tables(self, tables: Iterable[str]) -> None:
+        for table in tables:
+            for what in CHANGES:
+                self.run(f"drop trigger if exists fence_{table}_{what}")
+
     def renumber(self) -> None:
         with self.transaction():
             self.run("update meta set value = 1 + (select coalesce(max(number), 0) from jobs) where key = 'next_number'")
@@ -254,6 +269,8 @@ def translated(error: apsw.Error, path: str) -> QueueError:
     match error:
         case apsw.BusyError() | apsw.LockedError() | apsw.ProtocolError():
             return TryAgainLater("the store is busy", why="another process holds it", hint="try again")
+        case apsw.ConstraintError() if text.startswith(FENCED):
+            return fenced(path, text.removeprefix(FENCED))
         case apsw.FullError():
             return StorageError("the disk is full", why=path, hint="nothing was stored; free some space and try again")
         case apsw.ReadOnlyError() | apsw.PermissionsError():
