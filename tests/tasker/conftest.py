@@ -89,6 +89,11 @@ class Tasker:
     def task(self, uid: str) -> Any:
         return self.get(f"/job/{uid}").json
 
+    def urls(self) -> set[str]:
+        """Of the first hundred tasks in each list."""
+        lists = (self.get(f"/jobs/{name}").json["jobs"] for name in ("waiting", "running", "completed", "errors"))
+        return {str(task["URL"]) for tasks in lists for task in tasks}
+
     def status(self, uid: str) -> int:
         return int(self.task(uid)["Status"])
 
@@ -118,6 +123,28 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Tasker]]:
     yield begin
     for each in started:
         each.kill()
+
+
+@pytest.fixture(scope="module")
+def _one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tasker]:
+    one = Tasker(tmp_path_factory.mktemp("shared"), auth="test:test")
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def shared(_one: Tasker) -> Tasker:
+    """One that many tests ask: each minds its own tasks alone, and leaves none waiting."""
+    _one.auth = "test:test"
+    return _one
+
+
+@pytest.fixture(scope="module")
+def unlocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tasker]:
+    """The same, without credentials."""
+    one = Tasker(tmp_path_factory.mktemp("unlocked"))
+    yield one
+    one.kill()
 
 
 @pytest.fixture
