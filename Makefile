@@ -9,7 +9,9 @@ unexport PYTHONDONTWRITEBYTECODE
 PY := .venv/bin/python
 READY := .venv/.ready
 PYTEST := $(PY) -m pytest
-PARALLEL := -n 2  # tests wait more than they compute; more at once than this and the machine is what is tested
+# Tests wait more than they compute; more at once than this and the machine is what is tested. Shares are whole folders as
+# far as can be: what the tests of one share is started once.
+PARALLEL := -n 2 --dist worksteal
 ALL_MARKS := --override-ini='addopts=-ra --strict-markers'
 
 help:  ## this list

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 import leftovers
 import pytest
 
+# Commands, keepers and recovery are every day shown on one engine; the verbs below them (`behaviour`) on both.
+SHOWN_BENEATH = {"cli", "run"}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", choices=("sqlite", "postgres"), help="only the tests of this engine, and those of none")
@@ -20,8 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A parameter named after an engine is how a test says which one it is for."""
     for item in items:
-        if "cli" in item.path.parts and "postgres" in _words(item):
-            item.add_marker(pytest.mark.wide)  # the verbs behind the commands are shown on both engines every day
+        if SHOWN_BENEATH & set(item.path.parts) and "postgres" in _words(item):
+            item.add_marker(pytest.mark.wide)
     wanted = config.getoption("--engine")
     dropped = {item for item in items if not _wanted(item, wanted)}
     config.hook.pytest_deselected(items=list(dropped))

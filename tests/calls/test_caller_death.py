@@ -94,7 +94,7 @@ def test_killed_again_and_again_under_load_nothing_is_lost_or_reported_twice(
     queue: Queue, target: Target, start_caller: Start
 ) -> None:
     queue.settings.set("backoff_base", "0")
-    n = 400
+    n = 200
     queue.add_many([Call(target.url + f"/slow?s=0.02&n={i}") for i in range(n)])
     rng = random.Random(5)
 

@@ -93,6 +93,7 @@ def test_a_living_machine_cannot_be_forgotten(queue: Queue, host: Opener) -> Non
     assert "live" in host("b")("worker", "forget", "a", rc=5)
 
 
+@pytest.mark.wide
 def test_a_machine_that_comes_back_settles_what_waited_for_it(queue: Queue, host: Opener) -> None:
     a, b = host("a"), host("b")
     a.worker()
@@ -106,6 +107,7 @@ def test_a_machine_that_comes_back_settles_what_waited_for_it(queue: Queue, host
     until(lambda: queue.get("j").stage == "held", 45)
 
 
+@pytest.mark.wide
 def test_the_late_word_of_a_frozen_machine_is_refused(queue: Queue, host: Opener) -> None:
     a, b = host("a"), host("b")
     a.worker()
@@ -136,6 +138,7 @@ def overlaps(ledger: Path) -> list[str]:
     return [f"{x} {y}" for x, y in pairwise(spans) if y[0] < x[1]]
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(("cut_s", "moves"), [(2.0, False), (14.0, True)])
 def test_a_cut_link_loses_nothing_and_runs_nothing_twice_at_a_time(
     queue: Queue, host: Opener, tmp_path: Path, cut_s: float, moves: bool
@@ -157,6 +160,7 @@ def test_a_cut_link_loses_nothing_and_runs_nothing_twice_at_a_time(
     assert events(queue, "j").count("finish") == 1
 
 
+@pytest.mark.wide
 def test_no_command_waits_longer_than_ten_seconds_for_a_link_that_is_cut(queue: Queue, host: Opener) -> None:
     a = host("a", net=True)
     assert a("status", "--json")
@@ -170,7 +174,7 @@ def test_no_command_waits_longer_than_ten_seconds_for_a_link_that_is_cut(queue: 
     a.net.mend()
 
 
-@pytest.mark.parametrize("drift", ["+1h", "-1h"])
+@pytest.mark.parametrize("drift", ["+1h", pytest.param("-1h", marks=pytest.mark.wide)])
 def test_a_machine_with_a_wrong_clock_keeps_time_with_the_server(queue: Queue, host: Opener, drift: str) -> None:
     library = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
     if not library or not shutil.which("faketime"):
@@ -184,6 +188,7 @@ def test_a_machine_with_a_wrong_clock_keeps_time_with_the_server(queue: Queue, h
     assert 1.5 < (job.started_us - job.created_us) / 1e6 < 10
 
 
+@pytest.mark.wide
 def test_of_many_workers_on_three_machines_none_runs_what_another_runs_and_no_limit_is_exceeded(
     queue: Queue, host: Opener, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def test_a_worker_that_loses_answers_runs_each_job_once(
     assert len(ledger.read_text().split()) == 120
 
 
+@pytest.mark.wide
 def test_a_server_that_is_restarted_loses_nothing_and_runs_nothing_twice(own_server: postgres.Server, tmp_path: Path) -> None:
     url = own_server.url("mine")
     ledger = tmp_path / "ledger"
@@ -110,6 +111,7 @@ def test_a_server_that_is_restarted_loses_nothing_and_runs_nothing_twice(own_ser
             a.end()
 
 
+@pytest.mark.wide
 def test_a_server_without_a_free_connection_says_so(own_server: postgres.Server) -> None:
     url = own_server.url("mine")
     queuectl.open(url).close()
@@ -179,6 +181,7 @@ def test_many_that_make_the_store_at_once_make_one(store: str) -> None:
         queue.close()
 
 
+@pytest.mark.wide
 def test_through_a_pooler_nothing_is_left_to_a_session(store: str, queue: Queue, host: Opener) -> None:
     with queuectl.open(store + "&pooled=1") as pooled:
         job = pooled.add("echo hello", key="k")

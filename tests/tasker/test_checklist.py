@@ -282,6 +282,7 @@ def test_a_second_stop_ends_what_is_under_way(start: Start, target: Target) -> N
     until(lambda: again.status(uid) == 2)
 
 
+@pytest.mark.wide
 def test_killed_under_load_nothing_is_lost_and_nothing_reported_twice(start: Start, target: Target) -> None:
     uids: list[str] = []
     for round_ in range(4):
