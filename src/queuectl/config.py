@@ -37,6 +37,7 @@ class Config(Record):
     call_max_output: int = 1_000_000  # bytes of an answer's body that are kept
     call_allow: str = ""  # networks that may be called although they are refused
     call_deny: str = ""
+    call_ca: str = ""  # file of certificates that are trusted beside the system's
 
     @property
     def backoff(self) -> Backoff:
@@ -63,6 +64,12 @@ def _plain_seconds(value: Any, name: str) -> float:
 def _url_or_empty(value: Any, name: str) -> str:
     if not isinstance(value, str) or (value and "://" not in value):
         raise InvalidInput(f"{name} must be a URL", why=f"it is {value!r}", hint="s3://bucket or file:///folder", field=name)
+    return value
+
+
+def _file_or_empty(value: Any, name: str) -> str:
+    if not isinstance(value, str) or (value and not value.startswith("/")) or "\0" in value:
+        raise InvalidInput(f"{name} must be the path of a file", why=f"it is {value!r}", hint="from / on", field=name)
     return value
 
 
@@ -104,6 +111,7 @@ SETTINGS: dict[str, tuple[Callable[[Any, str], Any], str]] = {
     "call_max_output": (size_bytes, "bytes of an answer's body that are kept, for example 1M"),
     "call_allow": (_networks, "networks that may be called although they are refused"),
     "call_deny": (_networks, "networks that must not be called, for example private"),
+    "call_ca": (_file_or_empty, "file of certificates (PEM) that calls trust beside the system's"),
 }
 
 

@@ -39,6 +39,7 @@ VALUES: dict[str, tuple[list[tuple[Any, Any]], list[Any]]] = {
     "call_max_output": ([(0, 0), ("1M", 1_000_000)], [-1, "x", 1.5, None, True]),
     "call_allow": ([("", ""), ("10.0.0.0/8", "10.0.0.0/8")], ["10.0.0.0/33", "somewhere else", 5, None, True]),
     "call_deny": ([("", ""), ("private", "private")], ["300.1.1.1", "somewhere else", 5, None, True]),
+    "call_ca": ([("", ""), ("/etc/ours.pem", "/etc/ours.pem")], ["ours.pem", "/a\0b", 5, None, True]),
 }
 BROKEN = [
     "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 from functools import lru_cache
@@ -41,6 +42,7 @@ class Terms(Record):
     connect_s: float
     output_max: int  # bytes of the body that are kept
     rules: Rules
+    ca: str  # file of certificates that are trusted beside the system's
 
 
 class Ending(Record):
@@ -105,9 +107,9 @@ class Client:
     async def _follow(self, asked: Call, message_id: str, terms: Terms, log: AnswerLog) -> Ending:
         """The request, and wherever it is redirected to."""
         target, method, body = _target(asked.url), asked.method, (asked.body or "").encode()
-        headers = self._headers(asked, message_id, body)
+        headers, tls = self._headers(asked, message_id, body), _tls(terms.ca) if asked.verify and terms.ca else asked.verify
         for _ in range(asked.redirects + 1):
-            answer = await self._wire.exchange(Request(method, target, headers, body, asked.verify, asked.proxy), terms.connect_s)
+            answer = await self._wire.exchange(Request(method, target, headers, body, tls, asked.proxy), terms.connect_s)
             try:
                 place = answer.headers.get("Location") if answer.status in MOVED and asked.redirects else None
                 if place is None:
@@ -138,6 +140,21 @@ class Client:
                 raise Failure("not signed", str(fault)) from None
             found += signing.headers(key, message_id, int(time()), body).items()
         return found
+
+
+def _tls(ca: str) -> ssl.SSLContext:
+    """What to trust, with the certificates of this file as they are now."""
+    try:
+        return _trusting(ca, os.stat(ca).st_mtime_ns)
+    except (OSError, ValueError) as fault:
+        raise Failure("not trusted", f"the certificates of call_ca, {ca}, cannot be read: {fault}") from None
+
+
+@lru_cache(4)
+def _trusting(ca: str, changed_ns: int) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.load_verify_locations(ca)
+    return context
 
 
 def _target(url: str) -> URL:

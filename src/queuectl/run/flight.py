@@ -128,6 +128,7 @@ class Flights:
             connect_s=config.call_connect_timeout,
             output_max=config.call_max_output if asked is None else asked,
             rules=addresses.rules(config.call_allow, config.call_deny),
+            ca=config.call_ca,
         )
 
     def _over(self, flight: Flight, ending: call.Ending, log: AnswerLog) -> None:

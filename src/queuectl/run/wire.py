@@ -20,6 +20,7 @@ from ..record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    import ssl
     from collections.abc import Callable
 
     from aiohttp.connector import Connection
@@ -43,7 +44,7 @@ class Request(Record):
     target: URL
     headers: list[tuple[str, str]]
     body: bytes
-    verify: bool
+    tls: ssl.SSLContext | bool  # false: the certificate is not checked
     proxy: str | None
 
     def head(self, proxy_authorization: str | None) -> bytes:
@@ -110,7 +111,7 @@ class Wire:
         # moment of sending, and nobody could say whether the request was read.
         self._kept = session(force_close=False)
         self._fresh = session(force_close=True)
-        self._places: dict[tuple[URL, bool, str | None], aiohttp.ClientRequest] = {}
+        self._places: dict[tuple[URL, ssl.SSLContext | bool, str | None], aiohttp.ClientRequest] = {}
 
     async def close(self) -> None:
         await self._kept.close()
@@ -159,14 +160,14 @@ class Wire:
 
     def _place(self, request: Request) -> aiohttp.ClientRequest:
         """Where to connect and how, as the library's connector wants to be told."""
-        key = (request.target.origin(), request.verify, request.proxy)
+        key = (request.target.origin(), request.tls, request.proxy)
         place = self._places.get(key)
         if place is None:
             if len(self._places) >= TARGETS_MAX:
                 self._places.clear()
             proxy = URL(request.proxy) if request.proxy else None
             loop, session = asyncio.get_running_loop(), self._kept
-            place = aiohttp.ClientRequest("GET", key[0], loop=loop, session=session, ssl=request.verify, proxy=proxy)
+            place = aiohttp.ClientRequest("GET", key[0], loop=loop, session=session, ssl=request.tls, proxy=proxy)
             self._places[key] = place
         return place
 
