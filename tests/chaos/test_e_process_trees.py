@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -159,3 +159,41 @@ def test_a_job_that_wants_too_much_memory_or_time_ends_alone(trial: Callable[...
     # The soft limit of processor time is a XCPU, the hard one a KILL; both are the same here.
     holds = ends[0] == ("dead", 1) and ends[1][1] in (-24, -9) and ends[2] == ("completed", 0) and alive(worker)
     figure("B limits of memory and processor time", "the job ends, nothing else", f"{ends}; worker lives: {alive(worker)}", holds)
+
+
+MOST = 150_000_000
+
+
+@pytest.fixture
+def small_group() -> Iterator[Path]:
+    """A control group whose processes may together use so much memory and no more."""
+    for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(root, f"queuectl-test-{os.getpid()}")
+        try:
+            group.mkdir()
+            if (group / limit).exists():
+                (group / limit).write_text(str(MOST))
+                yield group
+                eventually(lambda g=group: not (g / "cgroup.procs").read_text(), what="an empty group")
+                group.rmdir()
+                return
+            group.rmdir()
+        except OSError:
+            pass
+    pytest.skip("NOT TESTED: a job that the kernel ends for want of memory (no right to limit a control group)")
+
+
+def test_a_job_for_which_there_is_no_memory_ends_alone(small_group: Path, trial: Callable[..., Trial]) -> None:
+    """Keeper, worker and jobs share the group: the kernel chooses whom to end, and a job is the largest."""
+    one = trial()
+    greedy = f"exec {sys.executable} -c 'x = bytearray(4 * {MOST}); x[::4096] = bytes(range(256)) * (len(x[::4096]) // 256 + 1)'"
+    jobs = [one.queue.add(greedy, max_retries=0) for _ in range(size(3, 20))]
+    beside = one.queue.add("sleep 2; exit 5", max_retries=0)
+    into = f'echo $$ >{small_group}/cgroup.procs; exec "$@"'
+    keeper = one.started(["sh", "-c", into, "sh", sys.executable, "-m", "queuectl.run.keeper", str(one.database), "2", "", "", "1"])
+    worker = one.worker_of(keeper)
+    done = one.queue.wait(*[job.id for job in (*jobs, beside)], timeout=60)
+    ends = {(job.state, job.exit_code) for job in done[:-1]}
+    holds = ends == {("dead", -9)} and done[-1].exit_code == 5 and alive(worker) and alive(keeper)
+    reached = f"{len(jobs)} jobs: {ends}; beside: {done[-1].exit_code}; worker and keeper live: {alive(worker) and alive(keeper)}"
+    figure("B no memory is left (the kernel's own choice)", "the job ends, nothing else", reached, holds)
