@@ -20,7 +20,7 @@ from .work import as_work, command_of, work_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from typing import Any, Self, TypeAlias
 
     from .config import Config
@@ -264,19 +264,20 @@ class Queue:
         """Apply one event to every job meant. A job named by its id must allow it; of a wider selection those that
         do not are passed over. Everything named is changed, or nothing."""
         meant = Query(ids=(str(query),)) if isinstance(query, (str, int)) else query
-        jobs = self.find(meant)
+        return self.change_each(self.find(meant), lambda job: event, meant.ids)
+
+    def change_each(self, jobs: list[Job], event_of: Callable[[Job], Event], must: Collection[str] = ()) -> list[Job]:
+        """Apply to each job its event; those that do not allow it are passed over, but for the ids that must."""
+
+        def refused(job: Job, conflict: Conflict) -> None:
+            if job.id in must:
+                raise conflict
+
         changed: list[Job] = []
         for at in range(0, len(jobs), CHANGES_PER_TRANSACTION):
+            pairs = [(job, event_of(job)) for job in jobs[at : at + CHANGES_PER_TRANSACTION]]
             with self.store.transaction():
-                for job in jobs[at : at + CHANGES_PER_TRANSACTION]:
-                    try:
-                        change = self.store.apply(job, event, clock.now_us(), self.actor)
-                    except Conflict:
-                        if job.id in meant.ids:
-                            raise
-                        continue
-                    if change:
-                        changed.append(change.after)
+                changed += [change.after for change in self.store.apply_all(pairs, clock.now_us(), self.actor, refused)]
         self.ring_work()
         self.ring(bell.DONE)
         return changed

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from queuectl import ops
 from queuectl.doors.http import openapi
+from queuectl.errors import QueueError
 
 from .conftest import Server
 
+REQUESTS = 50_000
 LONG = os.environ.get("QUEUECTL_CHAOS") == "long"
 STREAMS = ("/api/v1/events", "/api/v1/jobs/{id}/log/stream")
 
@@ -26,6 +28,20 @@ def test_the_description_names_every_operation_and_nothing_else(server: Server) 
     found = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
     assert found == {(operation.method, ops.BASE + operation.path) for operation in ops.OPERATIONS}
     assert len({operation.name for operation in ops.OPERATIONS}) == len(ops.OPERATIONS)
+
+
+VALUES = [None, True, False, 0, -1, 1.5, 10**30, float("inf"), float("nan"), "", "x", "0", "-1", "1e9", "\0", "\ud800", "é" * 300]
+VALUES += [[], [None], [[]], ["x"], [1, True], {}, {"x": None}, {"command": 7}, {"state": 1}, {"state": [1]}, {"q": {}}]
+
+
+@pytest.mark.parametrize("operation", ops.OPERATIONS, ids=lambda operation: operation.name)
+def test_whatever_is_given_to_an_argument_it_takes_or_refuses_it(operation: ops.Operation) -> None:
+    for argument in operation.arguments:
+        for value in VALUES if argument.where == "body" else [value for value in VALUES if isinstance(value, str)]:
+            try:
+                argument.check(value)
+            except QueueError as refusal:
+                assert refusal.what, (argument.name, value)
 
 
 def test_every_operation_that_is_described_is_served(server: Server) -> None:
@@ -43,27 +59,55 @@ def test_prometheus_understands_the_figures(server: Server) -> None:
     assert done.value == 1
 
 
-def fuzz(server: Server, examples: int, seed: int) -> subprocess.CompletedProcess[str]:
+def fuzz(server: Server, phases: str, examples: int, seed: int) -> subprocess.Popen[str]:
     """schemathesis, as a program of its own, over loopback with the token."""
     argv = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{server.port}/openapi.json"),
-        *("--max-examples", str(examples), "--seed", str(seed), "--workers", "2", "--phases", "fuzzing,stateful", "--no-color"),
+        *("--max-examples", str(examples), "--seed", str(seed), "--workers", "1", "--phases", phases, "--no-color"),
         *("-H", f"Authorization: Bearer {server.token}", "--mode", "all", "--suppress-health-check", "all"),
         *("--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"),
-        *("--request-timeout", "20", "--continue-on-failure"),
+        *("--request-timeout", "60", "--continue-on-failure", "--generation-database", "none", "--no-shrink"),
         *[word for path in STREAMS for word in ("--exclude-path", path)],
         *("--exclude-name", "POST /api/v1/workers/{id}/stop"),
     ]
-    return subprocess.run(argv, capture_output=True, text=True, cwd=server.folder, env={**os.environ, "NO_COLOR": "1"})
+    environment = {**os.environ, "NO_COLOR": "1"}
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=server.folder, env=environment)
 
 
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("examples", [pytest.param(2000, marks=pytest.mark.chaos) if LONG else 8])
-def test_no_request_makes_the_server_fail(server: Server, examples: int) -> None:
-    before = server.web
-    done = fuzz(server, examples, seed=1)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert server.web == before
+def sent(fuzzing: subprocess.Popen[str]) -> int:
+    """How many requests it made, once it has found nothing wrong with any."""
+    said, _ = fuzzing.communicate()
+    assert fuzzing.returncode == 0, said[-8000:]
+    [count] = re.findall(r"^ *(\d+) generated, \1 passed", said, re.MULTILINE)
+    return int(count)
+
+
+def unharmed(server: Server, web: int) -> None:
+    assert server.web == web, "the web has died"
     assert "internal fault" not in server.words()
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz") as answer:
-        assert answer.status == 200
+    assert "Traceback" not in server.words()
+    assert server.get("/healthz").status == 200
+
+
+@pytest.mark.parametrize(
+    ("phases", "examples"),
+    [("fuzzing,stateful", 8), pytest.param("coverage", 1, marks=[pytest.mark.wide, pytest.mark.timeout(600)])],
+)
+def test_no_request_makes_the_server_fail(server: Server, phases: str, examples: int) -> None:
+    before = server.web
+    assert sent(fuzz(server, phases, examples, seed=1)) > 200
+    unharmed(server, before)
+
+
+@pytest.mark.chaos
+@pytest.mark.skipif(not LONG, reason="fifty thousand requests are for 'make chaos'")
+@pytest.mark.timeout(7200)
+def test_fifty_thousand_requests_do_no_harm(server: Server) -> None:
+    before, seed = server.web, 0
+    count = sent(fuzz(server, "coverage,stateful", 50, seed))
+    while count < REQUESTS:
+        seed += 2
+        rounds = [fuzz(server, "fuzzing", 300, one) for one in (seed, seed + 1)]  # side by side
+        count += sum(map(sent, rounds))
+        print(f"{count} requests", flush=True)
+        unharmed(server, before)

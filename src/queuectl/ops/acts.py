@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+from time import monotonic
 
 from .. import clock, codec, config, dependencies, limits, report, schedules, shown, spool_rows, spools, workers
+from ..editing import edited
 from ..errors import Conflict, InvalidInput, NotFound
+from ..lifecycle import RULES, Cancel, Hold, Release, Retry
 from ..model import ENDED, Query
 from ..store import pages
-from .asked import ACT_AT_ONCE, ACT_MAX, wanted
+from .asked import ACT_AT_ONCE, ACT_S, wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
+    from ..lifecycle import Event
     from ..model import Job, Schedule, Spec
     from ..queue import Queue
     from .asked import Given
+
+EVENTS: dict[str, Callable[[], Event]] = {"cancel": Cancel, "hold": Hold, "release": Release, "retry": Retry}
 
 
 def list_jobs(queue: Queue, given: Given) -> Any:
@@ -44,44 +50,49 @@ def changing(verb: str) -> Callable[[Queue, Given], Any]:
 
 
 def act(queue: Queue, given: Given) -> Any:
-    """One verb, applied to many jobs; those that do not allow it are passed over."""
+    """One verb, applied to many jobs; those that do not allow it are passed over. What does not fit into the time of a
+    request is left to the next one, that gives `next` as `after`."""
     action = given["action"]
     if ("ids" in given) == ("where" in given):
         raise InvalidInput("say which jobs are meant", why="either ids or where", field="ids")
     if action == "priority":
         given = {**given, "value": codec.FIELDS["priority"][1](given.get("value"))}
-    matched = changed = 0
-    for jobs in _meant(queue, given):
+    done: dict[str, Any] = {"matched": 0, "changed": 0, "next": None}
+    end = monotonic() + ACT_S
+    for jobs, following in _meant(queue, given):
         allowed = [job for job in jobs if _allows(job, action)]
-        matched += len(jobs)
-        changed += len(allowed) if given.get("dry_run") else _apply(queue, action, allowed, given.get("value"))
-    return {"matched": matched, "changed": changed}
+        done["matched"] += len(jobs)
+        done["changed"] += len(allowed) if given.get("dry_run") else _apply(queue, action, allowed, given.get("value"))
+        done["next"] = following
+        if monotonic() > end:
+            break
+    return done
 
 
-def _meant(queue: Queue, given: Given) -> list[list[Job]]:
-    """The jobs that are meant, all found before any is changed, in pieces."""
-    found: list[list[Job]] = []
+def _meant(queue: Queue, given: Given) -> Iterator[tuple[list[Job], str | None]]:
+    """The jobs that are meant, in pieces, each with the place where the next begins. The pieces follow the numbers, up to
+    the newest job at the beginning: none comes twice, whatever is changed or added meanwhile."""
     if "ids" in given:
-        for at in range(0, len(given["ids"]), ACT_AT_ONCE):
-            named = [queue.store.job_by_id(job_id) for job_id in given["ids"][at : at + ACT_AT_ONCE]]
-            found.append([job for job in named if job is not None])
-        return found
+        named = (queue.store.job_by_id(job_id) for job_id in given["ids"])
+        jobs = list({job.number: job for job in named if job is not None}.values())
+        yield jobs, None
+        return
+    at, upto = _place(given["after"]) if "after" in given else (-1, pages.newest(queue.store))
     meant = wanted(given["where"]).but(limit=ACT_AT_ONCE, sort="oldest")
-    total = 0
-    while True:
-        jobs, following = pages.page(queue.store, meant)
-        total += len(jobs)
-        if total > ACT_MAX:
-            raise InvalidInput(f"more than {ACT_MAX} jobs are meant", hint="narrow the selection, for example by queue or state")
-        found.append(jobs)
-        if following is None:
-            return found
-        meant = meant.but(after=following)
+    while at < upto:
+        jobs, following = pages.page(queue.store, meant.but(after=None if at < 0 else str(at)))
+        at = upto if following is None else int(following)
+        yield [job for job in jobs if job.number <= upto], f"{at}.{upto}" if at < upto else None
+
+
+def _place(after: str) -> tuple[int, int]:
+    at, dot, upto = after.partition(".")
+    if not (dot and at.isascii() and at.isdigit() and upto.isascii() and upto.isdigit() and len(after) < 40):
+        raise InvalidInput(f"cursor {after[:40]!r} is not understood", hint="give 'next' of the answer before", field="after")
+    return int(at), int(upto)
 
 
 def _allows(job: Job, action: str) -> bool:
-    from ..lifecycle import RULES
-
     if action == "delete":
         return job.stage in ENDED
     event = {"priority": "edit"}.get(action, action)
@@ -91,14 +102,24 @@ def _allows(job: Job, action: str) -> bool:
 def _apply(queue: Queue, action: str, jobs: list[Job], value: Any) -> int:
     if not jobs:
         return 0
-    span = Query(ranges=tuple((job.number, job.number) for job in jobs))
-    match action:
-        case "delete":
-            return len(queue.prune(span))
-        case "priority":
-            return len([queue.edit(job.id, priority=value) for job in jobs])
-        case _:
-            return len(getattr(queue, action)(span))
+    if action == "delete":
+        return len(queue.prune(Query(ranges=_spans(jobs))))
+    if action == "priority":
+        now = clock.now_us()
+        return len(queue.change_each(jobs, lambda job: edited(job, {"priority": value}, now)))
+    event = EVENTS[action]()
+    return len(queue.change_each(jobs, lambda job: event))
+
+
+def _spans(jobs: list[Job]) -> tuple[tuple[int, int], ...]:
+    """The numbers of jobs in ascending order, as few spans."""
+    spans: list[tuple[int, int]] = []
+    for job in sorted(jobs, key=lambda job: job.number):
+        if spans and spans[-1][1] == job.number - 1:
+            spans[-1] = (spans[-1][0], job.number)
+        else:
+            spans.append((job.number, job.number))
+    return tuple(spans)
 
 
 def dependants(queue: Queue, given: Given) -> Any:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 BASE = "/api/v1"
 PAGE_MAX = 500
 ARRAY_MAX = 20_000  # jobs of one request
-ACT_MAX = 100_000  # jobs that one request may change
+IDS_MAX = 100_000  # jobs that one request may name
+ACT_S = 10.0  # a request that changes many jobs is answered after so long, with the place to go on from
 ACT_AT_ONCE = 500
 WAIT_S_MAX = 60
 
@@ -41,7 +42,7 @@ class Argument(Record):
 
 class Operation(Record):
     """One row. `kind` says how a door serves it: `json`, `bytes` and `stream` read files and follow changes, `add` may
-    share a commit with others. `gives` is the schema of a good answer."""
+    share a commit with others, `long` takes its time and holds nobody up. `gives` is the schema of a good answer."""
 
     name: str
     method: str
@@ -191,8 +192,8 @@ def _object(value: Any, name: str) -> Given:
 
 
 def _ids(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > ACT_MAX:
-        raise InvalidInput(f"ids must be a list of at most {ACT_MAX} ids", field="ids")
+    if not isinstance(value, list) or len(value) > IDS_MAX:
+        raise InvalidInput(f"ids must be a list of at most {IDS_MAX} ids", field="ids")
     return tuple(_text(str(one) if isinstance(one, int) else one, "ids", 128) for one in value)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from .. import codec, shown
 from . import acts
 from .asked import (
-    ACT_MAX,
     ACTIONS,
     AFTER,
     BOOL,
@@ -34,7 +33,6 @@ from .asked import (
     obj,
     one_of,
     several,
-    whole,
 )
 
 
@@ -68,7 +66,7 @@ OF_JOBS: tuple[Operation, ...] = (
         "act",
         "POST",
         "/jobs/actions",
-        "Do the same to many jobs; those that do not allow it are passed over.",
+        "Do the same to many jobs; those that do not allow it are passed over. Until `next` is null there are more.",
         acts.act,
         (
             Argument("action", "body", one_of(*ACTIONS), "what to do", lambda v: codec.one_of(v, "action", ACTIONS), required=True),
@@ -76,9 +74,11 @@ OF_JOBS: tuple[Operation, ...] = (
             Argument("where", "body", {"type": "object"}, "the jobs that these filters of the list mean", _where),
             Argument("value", "body", {}, "the priority", lambda v: v),
             Argument("dry_run", "body", BOOL, "only count", lambda v: _flag(v, "dry_run")),
+            AFTER.but(where="body", about="'next' of the answer before"),
         ),
         writes=True,
-        gives=obj(("matched", "changed"), matched=whole(0, ACT_MAX), changed=whole(0, ACT_MAX)),
+        kind="long",
+        gives=obj(("matched", "changed", "next"), matched={"type": "integer"}, changed={"type": "integer"}, next=nullable(TEXT)),
     ),
     Operation(
         "get",

@@ -33,7 +33,13 @@ from .asked import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .asked import Schema
+
+
+def _cron(value: Any) -> str:
+    return cron.expression(_text(value, "cron", 1000))
 
 
 def choice(name: str, choices: tuple[str, ...], about: str) -> Argument:
@@ -197,7 +203,7 @@ OF_THE_REST: tuple[Operation, ...] = (
         acts.add_schedule,
         (
             Argument("name", "body", ID, "its name", codec.queue_name, required=True),
-            Argument("cron", "body", TEXT, "five fields, or @daily and the like", cron.expression, required=True),
+            Argument("cron", "body", TEXT, "five fields, or @daily and the like", _cron, required=True),
             Argument("zone", "body", TEXT, "time zone of the expression", lambda v: _text(v, "zone", 255)),
             choice("overlap", schedules.OVERLAPS, "while its last job has not ended"),
             choice("catch_up", cron.CATCH_UPS, "of what was missed while no worker ran"),

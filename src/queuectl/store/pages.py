@@ -95,6 +95,11 @@ def _bounds(store: Store) -> tuple[int, int]:
     return int(first or 0), int(last or 0)
 
 
+def newest(store: Store) -> int:
+    """The number of the newest job."""
+    return _bounds(store)[1]
+
+
 def _by_state(store: Store, wanted: Wanted) -> tuple[list[Job], str | None]:
     """Each state is a walk along an index; the walks are merged."""
     newest = wanted.sort == "newest"

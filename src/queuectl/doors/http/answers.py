@@ -55,7 +55,7 @@ class Desk:
 
 
 def endpoint(desk: Desk, operation: Operation) -> Endpoint:
-    serve = {"json": _json, "wait": _wait, "add": _add, "bytes": _log, "stream": _stream}[operation.kind]
+    serve = {"json": _json, "long": _json, "wait": _wait, "add": _add, "bytes": _log, "stream": _stream}[operation.kind]
 
     async def run(request: Request) -> Response:
         if operation.writes and desk.service.read_only:
@@ -139,7 +139,8 @@ async def _json(desk: Desk, operation: Operation, request: Request, given: dict[
         given = given | ops.checked(operation, "body", await _object(request))
     assert operation.run is not None
     run = operation.run
-    call = desk.service.write if operation.writes else desk.service.read
+    service = desk.service
+    call = service.pile if operation.kind == "long" else service.write if operation.writes else service.read
     value = await call(lambda queue: run(queue, given))
     if operation.name == "status":
         value |= desk.service.about

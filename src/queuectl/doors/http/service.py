@@ -42,7 +42,7 @@ class Service:
         self._own = threading.local()
         self._readers = ThreadPoolExecutor(READERS, "read")
         self._writer = ThreadPoolExecutor(1, "write")
-        self._piles = ThreadPoolExecutor(1, "pile")  # arrays take longer, and hold the store in small pieces only
+        self._piles = ThreadPoolExecutor(2, "pile")  # what takes longer, and holds the store in small pieces only
         self._adder = Adder(self._queue)
 
     def _queue(self) -> Queue:
