@@ -147,12 +147,14 @@ def _workers(queue: Queue) -> Iterator[Finding]:
     living = {row.id for row in workers.living(queue.store)}
     for row in queue.store.workers():
         if row.id not in living:
-            jobs = len(queue.store.jobs_of_worker(row.id))
-            mend = "the next worker takes them over: start one"
-            yield Finding("worker", WARNING, f"worker {row.id} is dead and had {jobs} jobs", mend)
+            n = len(queue.store.jobs_of_worker(row.id))
+            jobs = f"{n} job{'' if n == 1 else 's'}"
+            how = f"has left {jobs} running, as asked" if row.stopping == "leave" else f"is dead and had {jobs}"
+            yield Finding("worker", WARNING, f"worker {row.id} {how}", "the next worker takes over: 'queuectl worker start'")
     waiting = stats.by_state(queue.store)["pending"]
     if not living and waiting:
-        yield Finding("worker", WARNING, f"{waiting} jobs wait and no worker runs", "'queuectl worker start'")
+        wait = "job waits" if waiting == 1 else "jobs wait"
+        yield Finding("worker", WARNING, f"{waiting} {wait} and no worker runs", "'queuectl worker start'")
     else:
         yield Finding("workers", FINE, f"{len(living)} running")
 

@@ -358,6 +358,6 @@ class Caller:
         raise AssertionError("a caller takes over from callers alone, which have no processes")
 
     def took_over(self, dead: int, adopted: int, decided: list[tuple[Job, Event]]) -> None:
-        self._say(f"took over from caller {dead}, which died: {len(decided)} settled")
+        self._say(f"took over from caller {dead}: {len(decided)} settled")
         self._rung = True
         self.queue.ring(bell.DONE)

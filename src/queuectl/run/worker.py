@@ -329,7 +329,7 @@ class Worker:
 
     def took_over(self, dead: int, adopted: int, decided: list[tuple[Job, Event]]) -> None:
         rest = f", {len(decided)} settled" if decided else ""
-        self._say(f"took over from worker {dead}, which died: {adopted} running{rest}")
+        self._say(f"took over from worker {dead}: {adopted} running{rest}")
         self._rung = True
         self.queue.ring(bell.DONE)
 
