@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import http.client
+import http.server
+import itertools
 import os
 import random
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
+import pytest
 from behaviour.harness import alive, eventually
 
-from .conftest import PATIENCE_S, Server, UnixConnection
+from .conftest import PATIENCE_S, Server
 
 
 def test_a_killed_web_process_is_started_again_and_running_jobs_do_not_notice(open_server: Callable[..., Server]) -> None:
@@ -194,46 +196,89 @@ def test_no_job_inherits_a_listening_socket(open_server: Callable[..., Server]) 
 # ---------------------------------------------------------------- kills under load
 
 
-def test_what_was_accepted_is_there_however_web_and_worker_are_killed(open_server: Callable[..., Server]) -> None:
+PARTS = ("queuectl.doors.http.process", "queuectl.run.process", "queuectl.run.caller", "queuectl.run.keeper")
+KILLS = {"long": 60, "short": 8}.get(os.environ.get("QUEUECTL_CHAOS", ""), 8)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kills", [4, pytest.param(KILLS, marks=pytest.mark.chaos)])
+def test_what_was_accepted_is_done_whichever_process_is_killed(
+    open_server: Callable[..., Server], target: Target, kills: int
+) -> None:
+    """Web, worker, caller and keeper, in turn, while commands and calls are pushed."""
     server = open_server("--count", "2")
-    mark = server.folder / "ran"
-    accepted: list[str] = []
-    over = threading.Event()
+    mark, accepted, over = server.folder / "ran", set[str](), threading.Event()
 
     def push(name: str) -> None:
-        n = 0
-        while not over.is_set():
+        for n in itertools.count():
             job = f"{name}-{n}"
-            n += 1
-            for _ in range(20):  # a broken connection says nothing: ask again, with the same key
+            work = {"command": f"echo {job} >> {mark}"} if n % 2 else {"url": f"{target.url}/{job}"}
+            while not over.is_set():  # a broken connection says nothing: ask again, with the same key
                 try:
-                    connection = UnixConnection(server.socket)
-                    body = f'{{"id": "{job}", "command": "echo {job} >> {mark}"}}'.encode()
-                    connection.request("POST", "/api/v1/jobs", body, {"Content-Type": "application/json", "Idempotency-Key": job})
-                    status = connection.getresponse().status
-                    connection.close()
+                    status = server.add({"id": job, **work}, Idempotency_Key=job).status
                 except (OSError, http.client.HTTPException):
                     time.sleep(0.02)
                     continue
                 if status == 201:
-                    accepted.append(job)
+                    accepted.add(job)
                     break
+            if over.is_set():
+                return
 
-    pushers = [threading.Thread(target=push, args=(f"p{i}",)) for i in range(4)]
+    pushers = [threading.Thread(target=push, args=(f"p{i}",)) for i in range(3)]
     for pusher in pushers:
         pusher.start()
-    kills = random.Random(5)
-    for round_ in range(6):
-        time.sleep(kills.uniform(0.2, 0.6))
-        module = "queuectl.doors.http.process" if round_ % 2 == 0 else "queuectl.run.process"
-        for pid in server.pids(module):
+    chance = random.Random(kills)
+    for part in itertools.islice(itertools.cycle(PARTS), kills):
+        pids = eventually(lambda part=part: server.pids(part), PATIENCE_S)
+        time.sleep(chance.uniform(0.1, 0.5))
+        before = len(accepted)
+        for pid in pids:
             os.kill(pid, signal.SIGKILL)
+        eventually(lambda before=before: len(accepted) > before + 20, PATIENCE_S)
+    eventually(lambda: all(server.pids(part) for part in PARTS), PATIENCE_S)
     over.set()
     for pusher in pushers:
         pusher.join()
-    assert len(accepted) > 50
-    eventually(lambda: server.get("/api/v1/status").json["pending"] == 0, 60)
-    eventually(lambda: server.get("/api/v1/status").json["processing"] == 0, 60)
-    ran = Path(mark).read_text().split()
-    assert sorted(ran) == sorted(set(ran)), "a job ran twice"
-    assert set(accepted) <= set(ran)
+    eventually(lambda: _waiting(server) == 0, 120)
+    ran = mark.read_text().split()
+    assert sorted(ran) == sorted(set(ran)), "a command ran twice"
+    done = set(ran) | set(target.paths)
+    assert accepted <= done
+    states = server.get("/api/v1/status").json
+    assert states["completed"] == len(done), states
+
+
+def _waiting(server: Server) -> int:
+    found = server.get("/api/v1/status").json
+    return int(found["pending"] + found["processing"] + found["failed"])
+
+
+class Target:
+    """Something to call: it remembers which paths it was asked for."""
+
+    def __init__(self) -> None:
+        paths: list[str] = []
+
+        class Answering(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                paths.append(self.path.removeprefix("/"))
+                time.sleep(0.02)
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.paths = paths
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    one = Target()
+    yield one
+    one.server.shutdown()
+    one.server.server_close()
