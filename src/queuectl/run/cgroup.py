@@ -14,7 +14,7 @@ UNIFIED = "/sys/fs/cgroup", "/sys/fs/cgroup/unified"
 
 def delegated() -> str | None:
     """The folder of this process's own group when it may make groups there; None when it may not."""
-    own = of(os.getpid())
+    own = _of(os.getpid()).get("")
     for root in UNIFIED:
         folder = root + (own or "").rstrip("/")
         if own and os.path.exists(os.path.join(folder, "cgroup.kill")) and os.access(folder, os.W_OK):
@@ -22,13 +22,19 @@ def delegated() -> str | None:
     return None
 
 
-def of(pid: int) -> str | None:
-    """The group of a process, as a path below the root of all groups; None when there are none, or no such process."""
+def _of(pid: int) -> dict[str, str]:
+    """The groups of a process, as paths below the root of all, by who rules there: "" is version 2."""
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-            return next((line[3:-1] for line in file if line.startswith("0::/")), None)
+            return dict([line.rstrip("\n").split(":", 2)[1:] for line in file])
     except OSError:
-        return None
+        return {}
+
+
+def service_of(pid: int) -> str | None:
+    """The group that systemd has given to the service whose process this is; None when it is no service's."""
+    groups = _of(pid)
+    return next((path for path in map(groups.get, ("", "name=systemd")) if path and path.endswith(".service")), None)
 
 
 def enclose(parent: str, name: str, pid: int) -> str | None:
@@ -36,7 +42,7 @@ def enclose(parent: str, name: str, pid: int) -> str | None:
     path = os.path.join(parent, name)
     try:
         os.mkdir(path)
-        for member in (pid, *_children(pid)):
+        for member in (pid, *children(pid)):
             with open(os.path.join(path, "cgroup.procs"), "w", encoding="ascii") as file:
                 file.write(str(member))
     except FileExistsError:
@@ -47,7 +53,7 @@ def enclose(parent: str, name: str, pid: int) -> str | None:
     return path
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
             return [int(word) for word in file.read().split()]

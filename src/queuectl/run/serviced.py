@@ -42,7 +42,7 @@ def run(place: Place, slots: int) -> int:
 
 def _stopped(place: Place, keeper: int) -> int:
     try:
-        _leave(place)
+        _leave(place, cgroup.children(keeper))
         return 0
     except QueueError as fault:  # the store cannot be written: the keeper hears it without
         say(f"{fault}; the worker starts nothing more, and ends when its jobs have")
@@ -50,16 +50,12 @@ def _stopped(place: Place, keeper: int) -> int:
         return fault.exit_code
 
 
-def _leave(place: Place) -> None:
-    """Ask the workers of this unit to go, and wait until they have; their jobs run on."""
+def _leave(place: Place, ours: list[int] | None = None) -> None:
+    """Ask the workers of this unit, and those that are `ours`, to go; wait until they have. Their jobs run on."""
+    here, unit = (clock.boot_id(), clock.pid_namespace()), cgroup.service_of(os.getpid())
     with Queue(place) as queue:
-        rows = [row for row in workers.living(queue.store) if _is_of_this_unit(row.pid, row.boot_id, row.pid_ns)]
+        living = [row for row in workers.living(queue.store) if (row.boot_id, row.pid_ns) == here]
+        rows = [row for row in living if row.pid in (ours or ()) or (unit and cgroup.service_of(row.pid) == unit)]
         if rows:
             workers.ask(queue, rows, "leave")
             workers.wait_until_gone(queue, rows, PATIENCE_S)
-
-
-def _is_of_this_unit(pid: int, boot_id: str, pid_ns: int) -> bool:
-    own = cgroup.of(os.getpid())
-    here = (boot_id, pid_ns) == (clock.boot_id(), clock.pid_namespace())
-    return here and own not in (None, "/") and cgroup.of(pid) == own
