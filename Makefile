@@ -29,6 +29,7 @@ test: $(READY)  ## the tests, without the long ones
 	$(PYTEST) $(PARALLEL)
 
 check: $(READY)  ## what CI runs: lint, types, layers, generated docs, doctests, tests with short chaos
+	@sh tools/servers.sh
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports

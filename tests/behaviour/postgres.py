@@ -57,7 +57,7 @@ class Server:
         self.data = f"{self.folder}/data"
         self.port = free_port()
         self._programs = programs or binaries()
-        self._user = _system_user(self._programs)
+        self.user = _system_user(self._programs)
         os.chmod(self.folder, 0o755)  # as root the server runs as another user
         words = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
         self.run("initdb", *words, "-D", self._own(self.data))
@@ -70,8 +70,8 @@ class Server:
 
     def _own(self, path: str) -> str:
         os.makedirs(path, mode=0o700, exist_ok=True)
-        if self._user:
-            shutil.chown(path, self._user)
+        if self.user:
+            shutil.chown(path, self.user)
         return path
 
     def _guard(self) -> None:
@@ -111,7 +111,7 @@ class Server:
         """One of the server's own programs, as the user that it runs as."""
         with tempfile.TemporaryFile("w+") as said:  # no pipe: the server would hold it open
             done = subprocess.run(
-                [self._programs / program, *words], user=self._user, stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd="/"
+                [self._programs / program, *words], user=self.user, stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd="/"
             )  # fmt: skip
             said.seek(0)
             assert done.returncode == 0, f"{program} {words}: {said.read()}"

@@ -24,10 +24,18 @@ class Copies:
                 self._db.execute("set synchronous_commit = off")
         return self._db
 
+    def _begun(self) -> pg_link.Connection:
+        """Inside a transaction: with what a pooler keeps for no session."""
+        db = self._link()
+        if self._to.pooled:
+            db.execute(pg_link.settings_sql(self._to))
+        return db
+
     def length(self, job: int, stream: str) -> int:
         """How far the store has a log already."""
         try:
-            [(length,)] = self._link().execute(pg_output.LENGTH, (job, stream)).fetchall()
+            with self._link().transaction():
+                [(length,)] = self._begun().execute(pg_output.LENGTH, (job, stream)).fetchall()
         except psycopg.Error as fault:
             raise self._failed(fault) from None
         return int(length)
@@ -42,9 +50,7 @@ class Copies:
             pg_objects.put(apart, pg_objects.name_of(self._store_id, job.number, stream, start), body)
         try:
             with self._link().transaction():
-                db = self._link()
-                if self._to.pooled:
-                    db.execute(pg_link.settings_sql(self._to))
+                db = self._begun()
                 rows = [
                     pg_output.put_values(job.number, job.run, stream, start, None if apart else body, len(body))
                     for start, body in pieces

@@ -172,6 +172,7 @@ BROKEN = {
     "XX001": ("data on the server is damaged", "restore a backup"),
     "XX002": ("an index on the server is damaged", "'reindex', then find out why"),
 }
+POOLER = "unsupported startup parameter"  # what one says to settings that are for a whole session
 REFUSED = ("password authentication failed", "no password supplied", "pg_hba.conf", "does not exist", "not support SSL")
 TAKEN = {
     "jobs_name": ("that id exists already", "choose another id"),
@@ -184,6 +185,8 @@ TAKEN = {
 
 def translated(fault: psycopg.Error, where: str) -> QueueError:
     code, text = fault.sqlstate or "", _first_line(fault)
+    if POOLER in text:
+        return StorageError(f"the store at {where} cannot be used", why="a pooler stands before it", hint="add pooled=1 to the URL")
     if code in TRY_AGAIN:
         return TryAgainLater(f"the store at {where} is busy", why=TRY_AGAIN[code], hint="try again")
     if code in BROKEN:
