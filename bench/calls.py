@@ -1,7 +1,8 @@
-"""Calls a second, beside what the client library does alone in a bare loop; and whether many slow targets hold anybody up.
+"""Row 10: jobs that are HTTP calls. Calls a second, beside what the client library does alone in a bare loop; and whether many
+slow targets hold anybody up.
 
 The target is a small server in a process of its own. Both sides run on uvloop and keep 32 requests under way. Ours are
-durable jobs: each is claimed, its answer kept in a log, its end committed.
+durable jobs: each is claimed, its answer kept, its end committed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from harness import Bench, Row, per_second
+
+PARALLEL = 32
 TARGET = """
 import asyncio, sys
 import uvloop
@@ -113,29 +119,51 @@ def beside_slow_ones(url: str, slow: int) -> float:
     return took
 
 
+@contextmanager
+def target() -> Iterator[str]:
+    """A server that answers at once; its URL."""
+    server = subprocess.Popen([sys.executable, "-c", TARGET], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout
+        yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    n = bench.pick(20_000, 4_000)
+    with target() as url:
+        pairs = [(bare(url, n, PARALLEL)[0], ours(url, n, PARALLEL, str(bench.folder))[0]) for _ in range(bench.pick(5, 3))]
+    bare_rate, rate, ratio = (
+        statistics.median(values) for values in zip(*((theirs, own, own / theirs) for theirs, own in pairs), strict=True)
+    )
+    yield Row(
+        work=f"call a local server's URL, {PARALLEL} in parallel",
+        ours=per_second(rate),
+        floor=f"aiohttp alone {per_second(bare_rate)}",
+        ratio=ratio,
+        target=0.7,
+        at_least=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--parallel", type=int, default=32)
+    parser.add_argument("--parallel", type=int, default=PARALLEL)
     parser.add_argument("--slow", type=int, default=1_000)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    target = subprocess.Popen([sys.executable, "-c", TARGET], stdout=subprocess.PIPE, text=True)
-    try:
-        assert target.stdout
-        url = f"http://127.0.0.1:{target.stdout.readline().strip()}"
-        # Nothing is deleted between the rounds: for a minute after thousands of files were, ext4 makes new ones slowly.
-        with tempfile.TemporaryDirectory() as folder:
-            rounds = [(bare(url, asked.n, asked.parallel), ours(url, asked.n, asked.parallel, folder)) for _ in range(asked.rounds)]
+    # Nothing is deleted between the rounds: for a minute after thousands of files were, ext4 makes new ones slowly.
+    with target() as url, tempfile.TemporaryDirectory() as folder:
+        rounds = [(bare(url, asked.n, asked.parallel), ours(url, asked.n, asked.parallel, folder)) for _ in range(asked.rounds)]
         (rate_bare, cpu_bare_ms), (rate, cpu_ms) = (
             tuple(statistics.median(values) for values in zip(*side, strict=True)) for side in zip(*rounds, strict=True)
         )
         waited = beside_slow_ones(url, asked.slow)
-    finally:
-        target.kill()
-        target.wait()
     found = {"aiohttp": round(rate_bare), "queuectl": round(rate), "ratio": round(rate / rate_bare, 2)}
     found |= {"aiohttp_cpu_ms": round(cpu_bare_ms, 3), "queuectl_cpu_ms": round(cpu_ms, 3)}
     found |= {"slow_targets": asked.slow, "beside_them_s": round(waited, 3)}

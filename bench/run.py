@@ -2,7 +2,7 @@
 
     python bench/run.py            everything, less than ten minutes
     python bench/run.py --quick    smaller numbers, less than two minutes
-    python bench/run.py drain      only some rows: enqueue bulk drain latency memory output status
+    python bench/run.py drain      only some rows: enqueue bulk drain latency memory output status http calls
     options: --folder FOLDER       measure on another disk than that of /var/tmp
              --markdown            the table as Markdown; --readme puts it into README.md
 
@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bulk
+import calls
 import drain
 import enqueue
 import latency
@@ -101,6 +102,7 @@ ROWS: dict[str, tuple[bool, Rows]] = {
     "output": (False, lambda bench, *_: output.rows(bench)),
     "status": (True, status.rows),
     "http": (True, pushing.rows),
+    "calls": (False, lambda bench, *_: calls.rows(bench)),
 }
 
 
