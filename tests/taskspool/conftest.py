@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 import queuectl
+from tests.behaviour.harness import ENGINES
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0
@@ -39,12 +40,12 @@ def eventually(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
 class Spooler:
     """A place for a server, the server, and ways to speak to it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, engine: str = "sqlite") -> None:
         self.folder = folder
         self.path = folder / "s.sock"
         self.logs = folder / "logs"
         self.temp = folder / "temp"
-        self.database = folder / "queuectl.db"
+        self.url = ENGINES[engine](folder)
         self.process: subprocess.Popen[bytes] | None = None
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         self.env = {
@@ -53,7 +54,8 @@ class Spooler:
             "TASKSPOOL_SOCKET": str(self.path),
             "TASKSPOOL_LOG_DIR": str(self.logs),
             "TASKSPOOL_TEMP_DIR": str(self.temp),
-            "QUEUECTL_DB_PATH": str(self.database),
+            "XDG_STATE_HOME": str(folder / "state"),
+            **({"QUEUECTL_URL": self.url} if engine != "sqlite" else {"QUEUECTL_DB_PATH": str(folder / "queuectl.db")}),
         }
 
     # ------------------------------------------------------------ the server
@@ -155,7 +157,8 @@ class Spooler:
         return subprocess.run(command, env={**self.env, **env}, capture_output=True, text=True, timeout=PATIENCE_S)
 
     def store(self) -> queuectl.Queue:
-        return queuectl.open(str(self.database))
+        os.environ["XDG_STATE_HOME"] = self.env["XDG_STATE_HOME"]
+        return queuectl.open(self.url)
 
 
 def received(client: socket.socket) -> bytes:
@@ -165,9 +168,9 @@ def received(client: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-def _place() -> Iterator[Spooler]:
+def _place(engine: str) -> Iterator[Spooler]:
     folder = Path(tempfile.mkdtemp(prefix=f"ts-{os.getpid()}-"))  # the path of a socket must be short
-    spooler = Spooler(folder)
+    spooler = Spooler(folder, engine)
     try:
         yield spooler
     finally:
@@ -176,9 +179,9 @@ def _place() -> Iterator[Spooler]:
 
 
 @pytest.fixture
-def place() -> Iterator[Spooler]:
-    """Folders without a server."""
-    yield from _place()
+def place(request: pytest.FixtureRequest) -> Iterator[Spooler]:
+    """Folders without a server; with a store of the engine that the test is parametrised with, if it is."""
+    yield from _place(getattr(request, "param", "sqlite"))
 
 
 @pytest.fixture
@@ -189,5 +192,5 @@ def server(place: Spooler) -> Spooler:
 @pytest.fixture(scope="session")
 def shared() -> Iterator[Spooler]:
     """A server for tests that mind nobody else's jobs."""
-    for place in _place():
+    for place in _place("sqlite"):
         yield place.start(TASKSPOOL_MAX_JOBS="50")

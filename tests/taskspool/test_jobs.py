@@ -10,7 +10,14 @@ import sys
 
 import pytest
 
+from tests.behaviour.harness import EACH_ENGINE
+
 from .conftest import Spooler, eventually
+
+WIDE = {"postgres": (pytest.mark.wide,)}  # every day on one engine
+ENGINES = [pytest.param(*row.values, marks=(*row.marks, *WIDE.get(str(row.values[0]), ()))) for row in EACH_ENGINE]
+pytestmark = pytest.mark.parametrize("place", ENGINES, indirect=True)
+UNTIL_TOLD = "until [ -e go ]; do sleep 0.02; done"
 
 
 def test_a_shell_runs_a_job_in_the_servers_folder_and_environment_with_nothing_on_its_input(place: Spooler) -> None:
@@ -110,9 +117,10 @@ def test_a_signal_ends_the_server_at_once_while_what_runs_is_kept_and_what_waits
 
 
 def test_what_ended_while_no_server_was_there_is_known_to_the_next(server: Spooler) -> None:
-    server.queue("sleep 0.5; echo late; exit 4")
-    eventually(lambda: server.job(1)["status"] == "running" and server.processes("sleep 0.5"))
+    server.queue(f"echo x >> runs; {UNTIL_TOLD}; echo late; exit 4")
+    eventually((server.folder / "runs").exists)
     assert server.stop() == 0
+    (server.folder / "go").touch()
     eventually(lambda: not server.processes())
     with server.store() as queue:
         assert (queue.get("ts-1").state, queue.get("ts-1").exit_code) == ("dead", 4)
@@ -148,9 +156,10 @@ def test_nothing_is_lost_and_nothing_runs_twice_when_processes_are_killed(server
 
 def test_a_server_that_was_killed_leaves_no_worker_behind_that_would_start_more(server: Spooler) -> None:
     for _ in range(4):
-        server.queue("echo x >> runs; sleep 0.3")
-    eventually(lambda: len(server.processes("sleep 0.3")) == 3)
+        server.queue(f"echo x >> runs; {UNTIL_TOLD}")
+    eventually(lambda: (server.folder / "runs").exists() and (server.folder / "runs").read_text() == "x\n" * 3)
     server.kill()
+    (server.folder / "go").touch()
     eventually(lambda: not server.processes())
     assert (server.folder / "runs").read_text() == "x\n" * 3
     assert server.start().ended(4)["status"] == "completed"

@@ -30,7 +30,8 @@ OPTIONS = Options(if_interrupted=FAIL, stderr_apart=True)
 FROM_STDIN = 'eval "$(cat)" </dev/null'
 
 NEXT_NUMBER = """
-insert into meta (key, value) values (?, 1) on conflict (key) do update set value = meta.value + 1 returning value"""
+insert into meta (key, value) values (?, '1')
+on conflict (key) do update set value = cast(cast(meta.value as bigint) + 1 as text) returning cast(value as bigint)"""
 LAST_NUMBER = "select value from meta where key = ?"
 OF_QUEUE = "select coalesce(parallel, ?), paused from queues where name = ?"
 FIRST_READY = "select number from jobs where queue = ? and stage = 'ready' order by priority desc, number limit ?"

@@ -10,6 +10,7 @@ import resource
 from contextlib import ExitStack
 from time import monotonic, sleep
 
+from .. import clock, workers
 from ..errors import Conflict, QueueError
 from ..files import FILE_MODE, private_folder
 from ..run.own import OwnWorker
@@ -48,6 +49,7 @@ class Server:
             self._listener = Listener(settings.socket)
             opened.callback(self._listener.close)
             opened.enter_context(OneServer(private_folder(queue.place.run), settings.socket))
+            _refuse_elsewhere(queue)
             spool = TaskSpool(queue, settings.limit, Outputs(settings.temp_folder, queue.place.logs), settings.zone)
             spool.open()
             self._worker = OwnWorker(queue, QUEUE, settings.limit, os.path.join(settings.log_folder, LOG))
@@ -56,7 +58,7 @@ class Server:
             _make_room_for_clients()
             self._door = Door(self._listener, spool, self._tick)
             opened.callback(self._door.close)
-            self._say(f"serving {settings.socket}, {settings.limit} jobs at once, kept in {queue.place.database}")
+            self._say(f"serving {settings.socket}, {settings.limit} jobs at once, kept in {queue.place.name}")
             self._opened = opened.pop_all()
         return self
 
@@ -84,6 +86,15 @@ class Server:
         except (QueueError, OSError) as fault:
             self._say(f"cannot look after the worker: {fault}")  # the next tick may
         return True
+
+
+def _refuse_elsewhere(queue: Queue) -> None:
+    """On a store that machines share: the limit is one, and so are the numbers. Raises Conflict."""
+    if queue.store.shared:
+        for row in workers.living(queue.store):
+            if row.queues == QUEUE and row.host != clock.host():
+                hint = "stop it first, or use another store"
+                raise Conflict(f"a taskspoold on {row.host} keeps its jobs in this store", hint=hint)
 
 
 def _make_room_for_clients() -> None:

@@ -12,7 +12,7 @@ import signal
 import sys
 from time import monotonic, sleep
 
-from .. import files, workers
+from .. import clock, files, workers
 from . import start
 
 TYPE_CHECKING = False
@@ -86,7 +86,8 @@ class OwnWorker:
         return self._keeper > 0
 
     def _living(self) -> list[WorkerRow]:
-        return [row for row in workers.living(self._queue.store) if row.queues == self._name]
+        here = [row for row in workers.living(self._queue.store) if row.host == clock.host() or not self._queue.store.shared]
+        return [row for row in here if row.queues == self._name]
 
     def _is_busy(self) -> bool:
         return any(queue == self._name and stage == "running" for queue, _, stage, _ in self._queue.store.counts())
