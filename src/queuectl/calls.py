@@ -24,6 +24,7 @@ IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
 TOKEN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~")
 # Headers that say how a message is sent rather than what: whoever sends it decides them.
 SENDERS_OWN = frozenset(("content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"))
+MASK = "***"
 SECRET_HEADERS = frozenset(("authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"))
 
 
@@ -155,6 +156,17 @@ def taken_from(fields: dict[str, Any]) -> Call:
     return Call(**{name: FIELDS[name](fields.pop(name)) for name in [*fields] if name in FIELDS})
 
 
+def changed(call: Call, fields: dict[str, Any]) -> Call:
+    """The call with these fields instead. A secret that comes back as the mask it is shown with stays what it is."""
+    new = {name: FIELDS[name](value) for name, value in fields.items()}
+    if new.get("url") == shown_url(call.url):
+        new["url"] = call.url
+    kept = {name.lower(): text for name, text in call.headers}
+    if "headers" in new:
+        new["headers"] = tuple((name, kept.get(name.lower(), text) if text == MASK else text) for name, text in new["headers"])
+    return call.but(**new)
+
+
 def checked(call: Call) -> Call:
     """The same, of a noun that somebody made."""
     return Call(**{name: check(getattr(call, name)) for name, check in FIELDS.items()})
@@ -192,5 +204,5 @@ def shown(call: Call) -> dict[str, Any]:
     if call.proxy:
         found["proxy"] = shown_url(call.proxy)
     if call.headers:
-        found["headers"] = [[name, "***" if name.lower() in SECRET_HEADERS else text] for name, text in call.headers]
+        found["headers"] = [[name, MASK if name.lower() in SECRET_HEADERS else text] for name, text in call.headers]
     return found

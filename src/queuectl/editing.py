@@ -7,7 +7,7 @@ import os
 from . import calls, codec
 from .errors import Conflict, InvalidInput
 from .lifecycle import Edited
-from .model import READY, TAG, Spec, state_of
+from .model import READY, TAG, Call, Spec, state_of
 from .newjob import needs_of
 from .work import target_of, work_columns, work_of
 
@@ -32,7 +32,7 @@ def edited(job: Job, fields: dict[str, Any], now: int) -> Edited:
         if name not in EDITABLE:
             raise InvalidInput(f"{name[:60]} cannot be changed", hint="known: " + ", ".join(EDITABLE), field=name[:60])
     names = ", ".join(given)
-    work = codec.work_from(given) if any(name in given for name in WORK) else None
+    work = _work(job, given)
     if work:
         _refuse_packet(job)
     spec = codec.spec(work or work_of(job), given)
@@ -45,6 +45,15 @@ def edited(job: Job, fields: dict[str, Any], now: int) -> Edited:
         columns["run_at_us"] = spec.run_at_us
         columns["due_us"] = spec.run_at_us if spec.delay_s is None else now + round(spec.delay_s * 1e6)
     return Edited(columns | (_work_columns(job, work, given) if work else {}), names)
+
+
+def _work(job: Job, given: dict[str, Any]) -> Work | None:
+    """What is to run from now on, taken out of these fields; None when they leave it as it is. A call keeps what is not given."""
+    of_calls = [name for name in given if name in calls.FIELDS]
+    before = work_of(job) if of_calls else None
+    if isinstance(before, Call) and not any(name in given for name in WORK if name != "url"):
+        return calls.changed(before, {name: given.pop(name) for name in of_calls})
+    return codec.work_from(given) if any(name in given for name in WORK) else None
 
 
 def _work_columns(job: Job, work: Work, given: dict[str, Any]) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[Sit
     shared.close()
 
 
-def comes(page: Any, expression: str, patience_s: float = 10, arg: Any = None) -> Any:
+def comes(page: Any, expression: str, patience_s: float = PATIENCE_S, arg: Any = None) -> Any:
     """Wait until a JavaScript expression is true. By looking again and again: the page's own policy forbids what
     `wait_for_function` does."""
     deadline = time.monotonic() + patience_s
@@ -174,6 +174,9 @@ def comes(page: Any, expression: str, patience_s: float = 10, arg: Any = None) -
     raise AssertionError(f"never came to hold: {expression} {arg or ''}\n{page.inner_text('body')[:3000]}")
 
 
+BEGUN = """new Promise(go => {
+  const look = n => document.querySelector('#nav svg, pre') ? go(true) : n ? setTimeout(look, 50, n - 1) : go(false);
+  look(100); })"""
 QUIET = """performance.getEntriesByType('resource').every(
   one => one.name.endsWith('/events') || performance.now() - one.responseEnd > 120)"""
 
@@ -197,15 +200,18 @@ class Eyes:
 
     def open(self, site: Site, path: str = "/", *, size: dict[str, int] = WIDE, theme: str = "light", let_in: bool = True) -> Any:
         context = self.browser.new_context(viewport=size, color_scheme=theme, storage_state=site.session if let_in else None)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_S * 1000)
         self.contexts.append(context)
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site.url)
         page = context.new_page()
         self.watch(page, site.url)
         if let_in and site.session is None:
-            page.goto(site.way_in())
+            context.request.get(site.way_in(), max_redirects=0)
             site.session = {"cookies": context.cookies(), "origins": []}
-        page.goto(site.url + path)
+        for _ in range(3):  # a network that comes or goes, another test's, cuts what is being loaded
+            page.goto(site.url + path)
+            if not let_in or page.evaluate(BEGUN):
+                break
         return page
 
     def watch(self, page: Any, url: str) -> None:

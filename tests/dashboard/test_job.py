@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
+
+import pytest
 
 from .conftest import Eyes, Site, comes
 
@@ -21,13 +24,14 @@ def test_a_job_shows_what_is_known_of_it(site: Site, eyes: Eyes) -> None:
     assert "failed 2 times, at last with exit status 3" in page.locator(".why").inner_text()
     facts = page.locator(".facts").inner_text()
     assert re.search(r"Label\s+nightly", facts) and re.search(r"Priority\s+4", facts) and re.search(r"Exit status\s+3", facts)
-    attempts = page.locator(".card", has_text="Runs").last.locator("tbody tr")
-    comes(page, "document.querySelectorAll('q-job tbody tr').length === 2")
-    assert "exit 3" in attempts.first.inner_text() and "MB" in attempts.first.inner_text()
-    history = page.locator(".history").inner_text()
+    attempts = page.locator("section.card:has(> h2:text-is('Runs')) tbody tr")
+    page.wait_for_selector("section.card:has(> h2:text-is('Runs')) tbody tr >> nth=1")
+    assert "exit 3" in attempts.first.inner_text() and "ms" in attempts.first.inner_text()
+    history = page.locator(".card", has_text="History").last.inner_text()
     assert all(event in history for event in ("add", "start" if "start" in history else "claim", "finish"))
 
 
+@pytest.mark.wide
 def test_a_waiting_job_says_why(site: Site, eyes: Eyes) -> None:
     site.ctl("queue", "pause", "stopped")
     page = eyes.open(site, f"/#/job/{site.add('true', '--queue', 'stopped')}")
@@ -58,11 +62,14 @@ def test_colours_are_kept_and_nothing_else_of_a_terminal_is_obeyed(site: Site, e
     shown = page.locator(".output").inner_text()
     assert "<b>b</b>" in shown and "\x1b" not in shown and "title" not in shown and "\u202e" not in shown and "⟨202E⟩" in shown
     assert "100%" in shown and "12%" not in shown
-    assert page.locator(".output .f-1.bold").inner_text() == "red"
+    red = page.locator(".output span", has_text="red")
+    assert red.evaluate("one => getComputedStyle(one).fontWeight") == "700"
+    assert red.evaluate("one => one.style.color") == "var(--dead)"
     assert page.locator(".output span", has_text="orange").evaluate("one => getComputedStyle(one).color") == "rgb(255, 135, 0)"
     assert page.locator(".output span", has_text="true").last.evaluate("one => getComputedStyle(one).color") == "rgb(1, 2, 3)"
 
 
+@pytest.mark.wide
 def test_twenty_megabytes_of_output_stay_smooth_and_can_be_searched(site: Site, eyes: Eyes) -> None:
     job = site.add(
         "echo the very beginning; seq -f 'line %.0f of a long story that goes on and on and on' 1 330000; echo the very end"
@@ -94,6 +101,7 @@ def test_twenty_megabytes_of_output_stay_smooth_and_can_be_searched(site: Site, 
         assert file.read().rstrip().endswith(b"the very end")
 
 
+@pytest.mark.wide
 def test_wrapping_following_and_choosing_a_run(site: Site, eyes: Eyes) -> None:
     job = site.add(f"echo {'x' * 600}; echo run $QUEUECTL_RUN; exit 1", "--max-retries", "1")
     site.ended(job)
@@ -103,7 +111,7 @@ def test_wrapping_following_and_choosing_a_run(site: Site, eyes: Eyes) -> None:
     assert not page.evaluate(wide)
     page.get_by_role("button", name="Wrap").click()
     assert page.evaluate(wide)
-    page.get_by_label("Which run").select_option("1")
+    page.get_by_label("Which run").select_option(label="Run 1")
     comes(page, "!document.querySelector('.output').textContent.includes('--- run 2')")
     output(page, "xxx")
 
@@ -167,6 +175,34 @@ def test_what_waits_can_be_edited(site: Site, eyes: Eyes) -> None:
     assert (site.job(job)["command"], site.job(job)["priority"], site.job(job)["waiting_for"]) == ("echo new", 9, "time")
 
 
+def test_a_call_that_waits_is_edited_and_keeps_its_secrets(site: Site, eyes: Eyes) -> None:
+    headers = [["Authorization", "Bearer s3cret"], ["X-One", "1"]]
+    job = site.post("jobs", {"url": "http://127.0.0.1:1/old", "method": "POST", "headers": headers, "body": "{}", "delay": 3600})[
+        "id"
+    ]
+    page = eyes.open(site, f"/#/job/{job}")
+    page.get_by_role("link", name="Edit", exact=True).click()
+    assert page.get_by_label("Headers").input_value() == "Authorization: ***\nX-One: 1"
+    page.get_by_label("URL").fill("http://127.0.0.1:1/new")
+    page.get_by_label("Headers").fill("Authorization: ***\nX-Two: 2")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_selector("q-job .command >> text=POST http://127.0.0.1:1/new")
+    exported = json.loads(next(line for line in site.ctl("export").splitlines() if f'"id":"{job}"' in line.replace(" ", "")))
+    assert "Bearer s3cret" in json.dumps(exported) and "X-Two" in json.dumps(exported) and "X-One" not in json.dumps(exported)
+
+
+def test_a_job_names_those_that_wait_for_it(site: Site, eyes: Eyes) -> None:
+    first = site.add("true", "--delay", "1h")
+    second = site.post("jobs", {"command": "echo after it", "after": first})["id"]
+    page = eyes.open(site, f"/#/job/{first}")
+    waiting = page.locator("section.card:has(> h2:text-is('What waits for it'))")
+    waiting.get_by_role("link", name=second, exact=True).click()
+    page.wait_for_selector(f"h1:has-text('Job {second}')")
+    page.wait_for_selector(".title .state:has-text('blocked')")
+    page.wait_for_selector(f".why >> text={first}")
+
+
+@pytest.mark.wide
 def test_a_job_that_does_not_exist_is_said_to(site: Site, eyes: Eyes) -> None:
     eyes.allowed += ["404"]
     page = eyes.open(site, "/#/job/nobody")

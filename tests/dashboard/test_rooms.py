@@ -46,7 +46,7 @@ def test_queues_are_paused_served_and_limited(site: Site, eyes: Eyes) -> None:
     page = eyes.open(site, "/#/queues")
     row = page.locator("tr", has_text="media").first
     switch = row.get_by_role("switch")
-    assert switch.get_attribute("aria-checked") == "true"
+    assert switch.is_checked()
     switch.click()
     page.wait_for_selector("#said >> text=Queue media is paused")
     assert [q["paused"] for q in site.api("queues")["queues"] if q["queue"] == "media"] == [True]
@@ -66,6 +66,7 @@ def test_queues_are_paused_served_and_limited(site: Site, eyes: Eyes) -> None:
     page.wait_for_selector("tr:has-text('api.example.org:443')", state="detached")
 
 
+@pytest.mark.wide
 def test_a_wrong_value_is_refused_with_the_reason(site: Site, eyes: Eyes) -> None:
     eyes.allowed += ["400", "422"]
     page = eyes.open(site, "/#/settings")
@@ -79,6 +80,7 @@ def test_a_wrong_value_is_refused_with_the_reason(site: Site, eyes: Eyes) -> Non
     assert site.ctl("config", "get", "kill_grace") == "7"
 
 
+@pytest.mark.wide
 def test_workers_show_what_they_run_and_are_stopped(open_site: Any, eyes: Eyes) -> None:
     site = open_site("--count", "3")
     site.add("sleep 100", "--id", "nap")
@@ -92,28 +94,29 @@ def test_workers_show_what_they_run_and_are_stopped(open_site: Any, eyes: Eyes) 
     site.until(lambda: site.job("nap")["state"] != "processing")
 
 
-@pytest.mark.parametrize(
-    ("kind", "fields", "expected"),
-    [
-        ("command", {"Command": "echo one && echo two"}, {"command": "echo one && echo two", "argv": None}),
-        ("argv", {"Program and arguments": "printf\n%s\na b"}, {"argv": ["printf", "%s", "a b"]}),
-        ("url", {"URL": "http://127.0.0.1:1/hook", "Headers": "X-One: 1"}, {"command": "POST http://127.0.0.1:1/hook"}),
-    ],
-)
-def test_a_job_is_added_by_the_form(site: Site, eyes: Eyes, kind: str, fields: dict[str, str], expected: dict[str, Any]) -> None:
-    page = eyes.open(site, "/#/add")
-    page.get_by_label("What runs").select_option(kind)
-    if kind == "url":
-        page.get_by_label("Method").select_option("POST")
-    for label, text in fields.items():
-        page.get_by_label(label, exact=True).fill(text)
-    page.get_by_label("Not before").fill("1h")
-    page.get_by_label("Label", exact=True).fill("by form")
-    page.get_by_role("button", name="Add the job").click()
-    page.wait_for_selector("q-job h1")
-    job = site.job(page.url.rpartition("/")[2])
-    assert job["label"] == "by form" and job["waiting_for"] == "time"
-    assert {name: job[name] for name in expected} == expected
+KINDS: list[tuple[str, dict[str, str], dict[str, Any]]] = [
+    ("command", {"Command": "echo one && echo two"}, {"command": "echo one && echo two", "argv": None}),
+    ("argv", {"Program and arguments": "printf\n%s\na b"}, {"argv": ["printf", "%s", "a b"]}),
+    ("url", {"URL": "http://127.0.0.1:1/hook", "Headers": "X-One: 1"}, {"command": "POST http://127.0.0.1:1/hook"}),
+]
+
+
+def test_jobs_of_each_kind_are_added_by_the_form(site: Site, eyes: Eyes) -> None:
+    page = eyes.open(site, "/#/jobs")
+    for kind, fields, expected in KINDS:
+        page.goto(f"{site.url}/#/add")
+        page.get_by_label("What runs").select_option(kind)
+        if kind == "url":
+            page.get_by_label("Method").select_option("POST")
+        for label, text in fields.items():
+            page.get_by_label(label, exact=True).fill(text)
+        page.get_by_label("Not before").fill("1h")
+        page.get_by_label("Label", exact=True).fill("by form")
+        page.get_by_role("button", name="Add the job").click()
+        page.wait_for_selector("q-job h1")
+        job = site.job(page.url.rpartition("/")[2])
+        assert job["label"] == "by form" and job["waiting_for"] == "time"
+        assert {name: job[name] for name in expected} == expected
 
 
 def test_the_form_says_which_field_is_wrong(site: Site, eyes: Eyes) -> None:
@@ -127,6 +130,7 @@ def test_the_form_says_which_field_is_wrong(site: Site, eyes: Eyes) -> None:
     assert page.evaluate("document.activeElement.getAttribute('aria-invalid')") == "true"
 
 
+@pytest.mark.wide
 def test_schedules_are_added_paused_run_and_removed(site: Site, eyes: Eyes) -> None:
     page = eyes.open(site, "/#/schedules")
     page.get_by_role("button", name="New schedule").click()
@@ -137,7 +141,7 @@ def test_schedules_are_added_paused_run_and_removed(site: Site, eyes: Eyes) -> N
     dialog.get_by_role("button", name="Add").click()
     page.wait_for_selector("tr:has-text('nightly') >> text=30 2 * * *")
     page.get_by_role("switch").click()
-    comes(page, "document.querySelector('[role=switch]').getAttribute('aria-checked') === 'false'")
+    comes(page, "!document.querySelector('[role=switch]').checked")
     assert [one["paused"] for one in site.api("schedules")["schedules"]] == [True]
     page.get_by_role("button", name="Run now").click()
     site.until(lambda: [job for job in site.api("jobs?q=by+schedule")["jobs"] if job["state"] == "completed"])
@@ -146,6 +150,7 @@ def test_schedules_are_added_paused_run_and_removed(site: Site, eyes: Eyes) -> N
     page.wait_for_selector("text=Nothing is added again and again")
 
 
+@pytest.mark.wide
 def test_spools_show_which_packet_they_wait_for(site: Site, eyes: Eyes) -> None:
     folder = site.folder / "packets"
     subprocess.run([*PROGRAM, "fspl", "queue-init", "-q", str(folder)], check=True, env=site.env, timeout=20)

@@ -113,6 +113,19 @@ def test_a_waiting_job_is_edited_held_released_and_cancelled(server: Server) -> 
     assert (late.status, late.json["title"]) == (409, "conflict")
 
 
+def test_a_call_is_edited_field_by_field_and_keeps_the_secrets_that_nobody_is_shown(server: Server) -> None:
+    call = {"url": "http://me:secret@127.0.0.1:1/a", "headers": [["X-Api-Key", "k3y"]], "body": "one", "delay": 1000}
+    job = server.add(call).json["id"]
+    shown = server.get(f"{JOBS}/{job}").json["call"]
+    changes = {"url": shown["url"], "headers": [*shown["headers"], ["X-Two", "2"]], "method": "PUT"}
+    edited = server.ask("PATCH", f"{JOBS}/{job}", changes)
+    assert edited.status == 200 and "k3y" not in edited.body.decode() and "secret@" not in edited.body.decode()
+    exported = server.queuectl("export").stdout
+    assert all(text in exported for text in ("me:secret@127.0.0.1", "k3y", "X-Two", '"one"', "PUT"))
+    wrong = server.ask("PATCH", f"{JOBS}/{job}", {"method": "NO SUCH"})
+    assert (wrong.status, wrong.json["field"]) == (400, "method")
+
+
 def test_a_job_is_run_again_as_a_copy_and_removed(server: Server) -> None:
     job = server.add({"command": "exit 3", "max_retries": 0}).json["id"]
     assert server.ended(job)["state"] == "dead"

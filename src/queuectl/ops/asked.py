@@ -298,19 +298,3 @@ SORT = Argument(
 AFTER = Argument("after", "query", {**TEXT, "maxLength": 60}, "'next' of the page before", lambda v: _text(v, "after", 60))
 SPAN = Argument("span", "query", one_of(*report.SPANS), "hour unless said", lambda v: codec.one_of(v, "span", tuple(report.SPANS)))
 ACTIONS = ("retry", "cancel", "hold", "release", "delete", "priority")
-EDITED = (
-    "command",
-    "argv",
-    "url",
-    "function",
-    "args",
-    "kwargs",
-    "priority",
-    "label",
-    "timeout",
-    "max_retries",
-    "run_at",
-    "delay",
-    "queue",
-    "limit_key",
-)

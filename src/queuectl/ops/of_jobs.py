@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from .. import codec, shown
+from ..editing import EDITABLE
 from . import acts
 from .asked import (
     ACTIONS,
     AFTER,
     BOOL,
     DOWNLOAD,
-    EDITED,
     FILTERS,
     JOB,
     JOB_ID,
@@ -96,7 +96,7 @@ OF_JOBS: tuple[Operation, ...] = (
         "/jobs/{id}",
         "Change a job that waits.",
         lambda q, g: shown.job_object(q.edit(g.pop("id"), **g)),
-        (JOB_ID, *fields(EDITED)),
+        (JOB_ID, *fields(EDITABLE)),
         writes=True,
         gives=JOB,
     ),

@@ -18,7 +18,7 @@ from starlette.routing import Route, Router
 
 from ... import ops
 from ...errors import QueueError
-from . import answers, auth, problems, statics
+from . import answers, auth, login, problems, statics
 from .auth import Allowed, Terms, judge, shown_by
 from .peers import Peer, of_addresses
 from .problems import Refused
@@ -85,6 +85,7 @@ class App:
                 return
 
     async def _answer(self, scope: Scope, receive: Receive, send: _Headed) -> None:
+        inner = scope
         try:
             inner = self._inside(scope)
             verdict = self._verdict(inner, await self._known(inner))
@@ -97,7 +98,8 @@ class App:
             else:
                 await serve({**inner, "path_params": {}}, receive, send)
         except QueueError as fault:
-            await _problem(fault, send)(scope, receive, send)
+            answer = self._refusal(inner, fault) if fault.http_status == 401 and not send.begun else _problem(fault, send)
+            await answer(scope, receive, send)
         except OSError as fault:
             await _problem(Refused(503, f"the system refused: {fault.strerror or fault}"), send)(scope, receive, send)
         except asyncio.CancelledError:
@@ -135,11 +137,14 @@ class App:
             return Refused(415, "only JSON is taken here", hint="send Content-Type: application/json", field="Content-Type")
         return verdict
 
-    def _refusal(self, scope: Scope, refused: Refused) -> Response:
+    def _refusal(self, scope: Scope, refused: QueueError) -> Response:
+        """A problem document; for a browser that does not know yet who it is, the page that asks."""
         headers = {"WWW-Authenticate": self.terms.challenge} if refused.http_status == 401 else {}
         wants_page = any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
-        if refused.http_status == 401 and wants_page and scope["method"] == "GET":
-            return Response(statics.login_page(scope["root_path"]), 401, headers, "text/html")
+        at_login = scope["queuectl.path"] == auth.LOGIN
+        if refused.http_status == 401 and wants_page and (at_login or scope["method"] == "GET"):
+            page = login.page(scope["root_path"], refused if at_login else None)
+            return Response(page, 401, {**headers, "Content-Security-Policy": login.POLICY}, "text/html")
         return Response(problems.body(refused), refused.http_status, headers, problems.PROBLEM)
 
 

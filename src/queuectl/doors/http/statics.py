@@ -22,19 +22,6 @@ FOLDER = os.path.join(os.path.dirname(__file__), "static")
 TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8"}
 TYPES |= {".svg": "image/svg+xml", ".json": "application/json"}
 PAGES = ("/", "/tasks")
-LOGIN = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>queuectl</title>
-<h1>Who are you?</h1>
-<p>This queue belongs to somebody. On its machine, <code>queuectl token link</code> prints a link that lets a browser in.</p>
-<form method="post" action="{root}/login"><label>Or the token that <code>queuectl token</code> shows:
-<input name="token" type="password" autocomplete="off" required></label> <button>Enter</button></form>
-"""
-
-
-def login_page(root: str) -> bytes:
-    from html import escape
-
-    return LOGIN.replace("{root}", escape(root, quote=True)).encode()
 
 
 def endpoints() -> dict[str, Endpoint]:

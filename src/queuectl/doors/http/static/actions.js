@@ -1,91 +1,82 @@
 // What can be done to jobs: which action, for which of them, what it is called on the command line, what to ask first.
 
 import { jobPath, post, remove } from './api.js';
-import { h } from './dom.js';
-import { ask, complain, field, tell } from './parts.js';
-import { many, quoted } from './words.js';
+import { ask, askFor, tell } from './parts.js';
+import { count, many, quoted } from './words.js';
 
-const ENDED = ['completed', 'dead', 'cancelled'];
 const waits = (job) => job.state === 'pending' || job.state === 'failed';
 const held = (job) => waits(job) && job.waiting_for === 'release';
-const dueLater = (job) => job.state === 'failed' && job.waiting_for === 'time';
+const ended = (job) => ['completed', 'dead', 'cancelled'].includes(job.state);
+
+const GONE = 'Logs and history go too. This cannot be undone.';
 
 export const ACTIONS = {
-  retry: {
-    label: 'Retry', done: 'asked to run again', main: true,
-    allows: (job) => job.state === 'dead' || job.state === 'cancelled' || dueLater(job),
-    cli: (id) => `queuectl retry ${id}`,
-  },
-  release: { label: 'Release', done: 'released', main: true, allows: held, cli: (id) => `queuectl release ${id}` },
-  hold: { label: 'Hold', done: 'held', allows: (job) => waits(job) && !held(job), cli: (id) => `queuectl hold ${id}` },
-  cancel: {
-    label: 'Cancel', done: 'cancelled', tone: 'dead',
-    allows: (job) => waits(job) || job.state === 'processing',
-    asks: (job) => job.state === 'processing' && 'It is running. The whole tree of its processes is asked to end, and killed after its grace.',
-    cli: (id) => `queuectl cancel ${id}`,
-  },
-  priority: { label: 'Priority', done: 'given another priority', only: 'many', allows: waits },
-  delete: {
-    label: 'Delete', shape: 'remove', done: 'deleted', tone: 'dead',
-    allows: (job) => ENDED.includes(job.state),
-    asks: () => 'Its log and history go with it. This cannot be undone.',
-    cli: (id) => `queuectl clean ${id}`,
-  },
+	retry: {
+		label: 'Retry', done: 'asked to run again', main: true,
+		allows: (job) => job.state === 'dead' || job.state === 'cancelled' || (job.state === 'failed' && job.waiting_for === 'time'),
+	},
+	release: { label: 'Release', done: 'released', main: true, allows: held },
+	hold: { label: 'Hold', done: 'held', allows: (job) => waits(job) && !held(job) },
+	cancel: {
+		label: 'Cancel', done: 'cancelled', tone: 'dead', allows: (job) => waits(job) || job.state === 'processing',
+		asks: (job) => job.state === 'processing' && 'It is running. The whole tree of its processes is asked to end, and killed after its grace.',
+	},
+	priority: { label: 'Priority', done: 'given another priority', allows: () => false },
+	delete: {
+		label: 'Delete', done: 'deleted', tone: 'dead', allows: ended,
+		asks: () => GONE, warns: GONE,
+	},
 };
 
-/** Does it to one job, after asking where that is due. Returns whether it was done. */
+/** Does it to one job, after asking where that is due. False when it was not wanted. */
 export async function actOn(job, name) {
-  const action = ACTIONS[name];
-  const text = action.asks?.(job);
-  if (text && !(await ask({ title: `${action.label} job ${job.id}?`, text, go: action.label, tone: action.tone }))) return false;
-  try {
-    if (name === 'delete') await remove(jobPath(job.id));
-    else await post(jobPath(job.id, `/${name}`));
-    tell(`Job ${job.id} ${action.done}`);
-    return true;
-  } catch (problem) {
-    complain(problem);
-    return false;
-  }
+	const { label, done, tone, asks } = ACTIONS[name];
+	const text = asks?.(job);
+	if (text && !(await ask({ title: `${label} job ${job.id}?`, text, go: label, tone }))) return false;
+	await (name === 'delete' ? remove(jobPath(job.id)) : post(jobPath(job.id, `/${name}`)));
+	tell(`Job ${job.id} ${done}`);
 }
 
 /** Does it to many: tells how many it would touch, asks, does, tells how many it touched. `which`: {ids} or {where}. */
 export async function actOnMany(which, name) {
-  const action = ACTIONS[name];
-  try {
-    const value = name === 'priority' ? await askPriority(which) : undefined;
-    if (value === null) return false;
-    const wish = { action: name, ...which, ...(value === undefined ? {} : { value }) };
-    const would = await post('jobs/actions', { ...wish, dry_run: true });
-    if (!would.changed) {
-      tell(`None of ${would.matched === 1 ? 'this job' : `these ${many(would.matched, 'job')}`} can be ${action.done}`, 'bad');
-      return false;
-    }
-    const text = would.matched === would.changed ? null : `Of ${many(would.matched, 'job')} chosen, ${would.changed} allow it.`;
-    const extra = name === 'delete' ? 'Logs and history go with them. This cannot be undone.' : null;
-    const title = `${action.label} ${many(would.changed, 'job')}?`;
-    const body = [text, extra].filter(Boolean).join(' ');
-    if (!(await ask({ title, text: body, go: `${action.label} ${would.changed}`, tone: action.tone }))) return false;
-    const done = await post('jobs/actions', wish);
-    tell(`${many(done.changed, 'job')} ${action.done}`);
-    return true;
-  } catch (problem) {
-    complain(problem);
-    return false;
-  }
+	const { label, done, tone, warns } = ACTIONS[name];
+	const wish = { action: name, ...which };
+	if (name === 'priority' && (wish.value = await askPriority()) === null) return false;
+	const { matched, changed } = await through({ ...wish, dry_run: true });
+	if (!changed) {
+		tell(`None of ${matched === 1 ? 'this job' : `these ${many(matched, 'job')}`} can be ${done}`, 'bad');
+		return false;
+	}
+	const passed = matched !== changed && `Of ${many(matched, 'job')} chosen, ${count(changed)} allow it; the others stay as they are.`;
+	const text = [passed, warns].filter(Boolean).join(' ');
+	if (!(await ask({ title: `${label} ${many(changed, 'job')}?`, text, go: `${label} ${count(changed)}`, tone }))) return false;
+	const sum = await through(wish, (n) => tell(`${label}: ${count(n)} of ${many(changed, 'job')} so far`));
+	tell(`${many(sum.changed, 'job')} ${done}`);
+}
+
+/** However many jobs there are, a request does some seconds' worth and says where the next begins. */
+async function through(wish, told) {
+	const sum = { matched: 0, changed: 0 };
+	for (let after; after !== null;) {
+		const done = await post('jobs/actions', { ...wish, after });
+		for (const name in sum) sum[name] += done[name];
+		after = done.next;
+		if (after !== null) told?.(sum.changed);
+	}
+	return sum;
 }
 
 async function askPriority() {
-  const input = h('input', { type: 'number', name: 'priority', value: '0', step: '1', required: true });
-  const given = await ask({ title: 'Which priority?', body: field('Priority', input, 'Larger numbers run first; 0 is the default.'), go: 'Next' });
-  return given ? Number(given.priority) : null;
+	const given = await askFor('Which priority?', 'Next',
+		['priority', 'Priority', 'Larger numbers run first; 0 is the default.', { type: 'number', value: '0', step: '1' }]);
+	return given && Number(given.priority);
 }
 
 /** The command line that adds this job again. */
 export function asCommand(job) {
-  const options = [['queue', job.queue === 'default' ? null : job.queue], ['priority', job.priority || null],
-    ['max-retries', job.max_retries === 3 ? null : job.max_retries], ['timeout', job.timeout], ['label', job.label], ['cwd', job.cwd]];
-  const given = options.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => ` --${name} ${quoted(value)}`);
-  const work = job.argv ? ` -- ${job.argv.map(quoted).join(' ')}` : ` --command ${quoted(job.command)}`;
-  return `queuectl enqueue${given.join('')}${work}`;
+	const options = { queue: job.queue === 'default' ? null : job.queue, priority: job.priority || null,
+		'max-retries': job.max_retries === 3 ? null : job.max_retries, timeout: job.timeout, label: job.label, cwd: job.cwd };
+	const given = Object.entries(options).filter(([, value]) => value !== null).map(([name, value]) => ` --${name} ${quoted(value)}`);
+	const work = job.argv ? ` -- ${job.argv.map(quoted).join(' ')}` : ` --command ${quoted(job.command)}`;
+	return `queuectl enqueue${given.join('')}${work}`;
 }

@@ -1,136 +1,113 @@
 // Small charts drawn by hand in SVG: bars up and down from a line, or lines over each other. A sentence tells the same.
 
-import { fill, h, mark, say, svg } from './dom.js';
+import { h, say, svg } from './dom.js';
 import { day, hour } from './words.js';
 
 const HEIGHT = 168;
-const BELOW = [0.12, 0.5]; // of the height, for what goes down: at least, at most
+const BELOW = 0.2; // of the height, for what goes down
 const FOOT = 20;
 const SIDE = 40;
-const HOUR_MS = 3_600_000;
+const DAY_MS = 86_400_000;
 
 /** The next 1, 2 or 5 times a power of ten: what an axis ends with. */
 function roof(value) {
-  if (!(value > 0)) return 1;
-  const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].find((step) => step * power >= value) * power;
+	if (!(value > 0)) return 1;
+	const power = 10 ** Math.floor(Math.log10(value));
+	return [1, 2, 5, 10].find((step) => step * power >= value) * power;
 }
 
+const highest = (series) => Math.max(0, ...series.flatMap(({ values }) => values));
+
 /**
- * <q-chart>: `draw({times, series: [{name, tone, values}], bars, format, summary})`; times in ms, values null where
- * nothing is known. With `bars` the second series goes down: what failed is told by its place, not by its colour.
+ * <q-chart>: draws what its property `drawn` is: {times, series: [{name, values}], bars, format, summary}; times in ms,
+ * values null where nothing is known. With `bars` the second series goes down: what failed is told by its place.
  */
 class Chart extends HTMLElement {
-  connectedCallback() {
-    if (!this.plot) this.build();
-    this.sizes = new ResizeObserver(() => this.paint());
-    this.sizes.observe(this);
-  }
+	said = h('p.readout.soft.cut', { 'aria-hidden': 'true' });
+	plot = svg('svg', { class: 'plot', role: 'img' });
+	cursor = svg('rect', { class: 'cursor', y: 0, visibility: 'hidden' });
 
-  disconnectedCallback() {
-    this.sizes.disconnect();
-  }
+	connectedCallback() {
+		this.append(this.said, this.plot);
+		this.plot.onpointermove = (event) => this.point(event.offsetX);
+		this.plot.onpointerleave = () => this.point(-1);
+		this.sizes = new ResizeObserver(() => this.paint());
+		this.sizes.observe(this);
+	}
 
-  build() {
-    this.said = h('p.readout', { 'aria-hidden': 'true' });
-    this.plot = svg('svg', { class: 'plot', role: 'img' });
-    this.append(this.said, this.plot);
-    this.plot.addEventListener('pointermove', (event) => this.point(event.offsetX));
-    this.plot.addEventListener('pointerleave', () => this.point(null));
-  }
+	disconnectedCallback() {
+		this.sizes.disconnect();
+	}
 
-  draw(what) {
-    this.what = what;
-    this.paint();
-  }
+	set drawn(what) {
+		this.what = what;
+		this.paint();
+	}
 
-  paint() {
-    const width = Math.floor(this.clientWidth);
-    if (!this.what || !width || !this.plot) return;
-    const { times, series, bars, summary } = this.what;
-    const tall = Number(this.getAttribute('tall') ?? HEIGHT);
-    this.inner = { width: width - SIDE, height: tall - FOOT, each: (width - SIDE) / Math.max(1, times.length) };
-    const tops = (all) => Math.max(0, ...all.flatMap(({ values }) => values.map((value) => value ?? 0)));
-    const [up, down] = bars ? [tops(series.slice(0, 1)), tops(series.slice(1))] : [tops(series), 0];
-    const share = bars ? Math.min(BELOW[1], Math.max(BELOW[0], down / (up + down || 1))) : 0;
-    this.zero = Math.round(this.inner.height * (1 - share));
-    this.top = roof(Math.max(up, share ? down * (1 / share - 1) : 0));
-    mark(this.plot, 'height', tall);
-    mark(this.plot, 'width', width);
-    mark(this.plot, 'viewBox', `0 0 ${width} ${tall}`);
-    mark(this.plot, 'aria-label', summary);
-    this.cursor = svg('rect', { class: 'cursor', y: 0, height: this.inner.height, width: Math.max(2, this.inner.each), visibility: 'hidden' });
-    fill(this.plot, this.grid(), bars ? this.bars() : this.lines(), this.cursor);
-    this.point(null);
-  }
+	paint() {
+		const wide = Math.floor(this.clientWidth);
+		if (!wide) return;
+		const { times, series, bars, summary } = this.what;
+		const tall = Number(this.getAttribute('tall') ?? HEIGHT);
+		Object.assign(this, { width: wide - SIDE, height: tall - FOOT, each: (wide - SIDE) / times.length });
+		const [up, down] = bars ? series.map((one) => highest([one])) : [highest(series), 0];
+		const share = bars ? BELOW : 0;
+		this.zero = Math.round(this.height * (1 - share));
+		this.top = roof(Math.max(up, share && down * (1 / share - 1)));
+		const sizes = { width: wide, height: tall, viewBox: `0 0 ${wide} ${tall}`, 'aria-label': summary };
+		for (const [name, value] of Object.entries(sizes)) this.plot.setAttribute(name, value);
+		this.cursor.setAttribute('height', this.height);
+		this.cursor.setAttribute('width', Math.max(2, this.each));
+		this.plot.replaceChildren(...this.rules(), ...this.ticks(), ...series.map((one, i) => (bars ? this.bars(one, i) : this.line(one))), this.cursor);
+		this.point(-1);
+	}
 
-  y(value) {
-    return this.zero - (value / this.top) * (this.zero - 8);
-  }
+	y(value) {
+		return this.zero - (value / this.top) * (this.zero - 8);
+	}
 
-  grid() {
-    const { width, height } = this.inner;
-    const parts = [0, 0.5, 1].map((share) => {
-      const y = Math.round(this.y(this.top * share)) + 0.5;
-      return [svg('line', { class: 'rule', x1: 0, x2: width, y1: y, y2: y }),
-        share > 0 && svg('text', { class: 'tick', x: width + 6, y: y + 4 }, this.what.format(this.top * share))];
-    });
-    return svg('g', {}, ...parts.flat(), ...this.ticks().map(([x, text]) => svg('text', { class: 'tick', x, y: height + 15 }, text)));
-  }
+	rules() {
+		return [0, 0.5, 1].flatMap((share) => {
+			const y = Math.round(this.y(this.top * share)) + 0.5;
+			const rule = svg('line', { class: 'rule', x1: 0, x2: this.width, y1: y, y2: y });
+			return share ? [rule, svg('text', { class: 'tick', x: this.width + 6, y: y + 4 }, this.what.format(this.top * share))] : rule;
+		});
+	}
 
-  ticks() {
-    const { times } = this.what;
-    if (!times.length) return [];
-    const span = times.at(-1) - times[0];
-    const name = span > 30 * HOUR_MS ? day : hour;
-    const n = Math.max(2, Math.min(6, Math.floor(this.inner.width / 90)));
-    const every = Math.ceil(times.length / n);
-    return times.flatMap((at, i) => (i % every === 0 ? [[Math.round(i * this.inner.each), name(at)]] : []));
-  }
+	ticks() {
+		const { times } = this.what;
+		const name = times.at(-1) - times[0] > DAY_MS ? day : hour;
+		const every = Math.ceil(times.length / Math.max(2, Math.min(6, Math.floor(this.width / 90))));
+		return times.flatMap((at, i) => (i % every ? [] : svg('text', { class: 'tick', x: Math.round(i * this.each), y: this.height + 15 }, name(at))));
+	}
 
-  bars() {
-    const { each } = this.inner;
-    const wide = (each - (each > 4 ? 1 : 0)).toFixed(1);
-    return svg('g', {}, ...this.what.series.map(({ tone, values }, down) => {
-      const path = values.map((value, i) => {
-        if (!value) return '';
-        const far = Math.max(2.5, this.zero - this.y(value)) * (down ? 1 : -1);
-        return `M${(i * each).toFixed(1)} ${this.zero + down}v${far.toFixed(1)}h${wide}v${(-far).toFixed(1)}Z`;
-      });
-      return svg('path', { class: `bar ${tone}`, d: path.join('') || 'M0 0' });
-    }));
-  }
+	bars({ name, values }, down) {
+		const wide = (this.each - (this.each > 4)).toFixed(1);
+		const path = values.map((value, i) => {
+			if (!value) return '';
+			const far = Math.max(2.5, this.zero - this.y(value)) * (down ? 1 : -1);
+			return `M${(i * this.each).toFixed(1)} ${this.zero + down}v${far.toFixed(1)}h${wide}v${(-far).toFixed(1)}Z`;
+		});
+		return svg('path', { class: `bar ${name}`, d: path.join('') || 'M0 0' });
+	}
 
-  lines() {
-    return svg('g', {}, ...this.what.series.map(({ tone, values }) => {
-      let pen = 'M';
-      const path = values.map((value, i) => {
-        if (value === null || value === undefined) {
-          pen = 'M';
-          return '';
-        }
-        const step = `${pen}${((i + 0.5) * this.inner.each).toFixed(1)} ${this.y(value).toFixed(1)}${pen === 'M' ? 'h.1' : ''}`;
-        pen = 'L';
-        return step;
-      });
-      return svg('path', { class: `curve ${tone}`, d: path.join('') || 'M0 0' });
-    }));
-  }
+	/** A point alone shows as a dot: its line has a length of almost nothing. */
+	line({ name, values }) {
+		const path = values.map((value, i) => (value === null ? ''
+			: `${(values[i - 1] ?? null) === null ? 'M' : 'L'}${((i + 0.5) * this.each).toFixed(1)} ${this.y(value).toFixed(1)}h.1`));
+		return svg('path', { class: `curve ${name}`, d: path.join('') || 'M0 0' });
+	}
 
-  /** Tells the values under the pointer; without one, the summary. */
-  point(x) {
-    if (!this.what) return;
-    const i = x === null ? -1 : Math.floor(x / this.inner.each);
-    const at = this.what.times[i];
-    mark(this.cursor, 'visibility', at === undefined ? 'hidden' : 'visible');
-    if (at === undefined) {
-      say(this.said, this.what.summary);
-      return;
-    }
-    mark(this.cursor, 'x', i * this.inner.each);
-    const values = this.what.series.map(({ name, values: all }) => `${name} ${all[i] === null ? '–' : this.what.format(all[i])}`);
-    say(this.said, `${day(at)}, ${hour(at)}: ${values.join(', ')}`);
-  }
+	/** Tells the values under the pointer; without one, the summary. */
+	point(x) {
+		const { times, series, format, summary } = this.what;
+		const i = Math.floor(x / this.each);
+		const at = times[i];
+		this.cursor.setAttribute('visibility', at ? 'visible' : 'hidden');
+		this.cursor.setAttribute('x', i * this.each);
+		const told = series.map(({ name, values }) => `${name} ${values[i] === null ? '–' : format(values[i])}`);
+		say(this.said, at ? `${day(at)}, ${hour(at)}: ${told.join(', ')}` : summary);
+	}
 }
 
 customElements.define('q-chart', Chart);

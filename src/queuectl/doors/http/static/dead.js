@@ -2,60 +2,40 @@
 
 import { actOn, actOnMany } from './actions.js';
 import { get } from './api.js';
-import { calm, fill, h, mark, row, say, show, follow, View } from './dom.js';
+import { h } from './dom.js';
 import { icon } from './icons.js';
-import { live } from './live.js';
-import { jobAddress, nothing, time } from './parts.js';
-import { count, many, oneLine, reasonOf, visible } from './words.js';
+import { heading, jobLink, link, nothing, time } from './parts.js';
+import { View } from './view.js';
+import { count, many, oneLine, reasonOf } from './words.js';
 
 class Dead extends View {
-  start() {
-    this.total = h('p.soft');
-    this.all = h('button.primary.writes', { onclick: () => this.many({ state: 'dead' }) });
-    this.groups = h('div.groups');
-    this.none = nothing('Nothing is dead. Jobs come here when they have failed as often as they may.');
-    this.append(h('div.row.title', h('h1', 'Dead letters'), this.total, h('span.grow'), this.all), this.none, this.groups);
-    const again = calm(() => this.load(() => this.refresh()), 700);
-    for (const name of ['jobs', 'tick']) this.on(live, name, again);
-    this.load(() => this.refresh());
-  }
+	async read() {
+		this.found = await get('dead');
+	}
 
-  async refresh() {
-    const { groups, total } = await get('dead');
-    const wanted = this.params.get('reason');
-    show(this.none, !total);
-    show(this.all, total);
-    fill(this.all, icon('retry'), `Retry all ${count(total)}`);
-    say(this.total, total ? `${many(total, 'job')}, ${many(groups.length, 'reason')}` : '');
-    follow(this.groups, groups, reasonOf, (group) => this.group(group, reasonOf(group) === wanted));
-  }
+	draw() {
+		const { groups, total } = this.found;
+		if (!total) return [heading('Dead letters'), nothing('Nothing is dead. Jobs come here when they have failed as often as they may.')];
+		return [
+			heading('Dead letters', h('span.soft', `${many(total, 'job')}, ${many(groups.length, 'reason')}`),
+				h('button.primary.writes', { onclick: () => this.retry({ state: 'dead' }) }, icon('retry'), `Retry all ${count(total)}`)),
+			groups.map((group) => this.group(group, reasonOf(group))),
+		];
+	}
 
-  group(group, wanted) {
-    const where = { state: 'dead', reason: group.reason ?? 'none', ...(group.exit_code === null ? {} : { exit_code: group.exit_code }) };
-    const number = h('b');
-    const newest = h('div.row');
-    const retryAll = h('button.writes', { onclick: () => this.many(where) });
-    const node = h('section.card.group', { 'data-wanted': wanted },
-      h('div.head', h('h2', icon('dead'), visible(reasonOf(group))), number),
-      newest, h('div.row', retryAll, h('a.button', { href: `#/jobs?${new URLSearchParams(where)}` }, 'Choose among them')));
-    return row(node, (now) => {
-      say(number, `${count(now.count)} ×`);
-      fill(retryAll, icon('retry'), `Retry ${now.count === 1 ? 'it' : `all ${count(now.count)}`}`);
-      const job = now.newest;
-      if (node.dataset.newest === `${job.id} ${job.run}`) return;
-      mark(node, 'data-newest', `${job.id} ${job.run}`);
-      fill(newest, h('span.soft', 'newest'), h('a', { href: jobAddress(job.id) }, visible(job.id)), h('code.cut', oneLine(job.command)),
-        time(job.updated_at), now.count > 1 && h('button.link.writes', { onclick: () => this.one(job) }, 'Retry this one'));
-    });
-  }
+	group({ reason, exit_code: code, count: n, newest }, title) {
+		const where = { state: 'dead', reason: reason ?? 'none', ...(code === null ? {} : { exit_code: code }) };
+		return h('section.card.group', { key: title, 'data-wanted': title === this.params.get('reason') },
+			h('div.head', h('h2', icon('dead'), title), h('b', `${count(n)} ×`)),
+			newest && h('div.row', h('span.soft', 'newest'), jobLink(newest.id), h('code.cut', oneLine(newest.command)), time(newest.updated_at),
+				n > 1 && link('Retry this one', () => this.act(() => actOn(newest, 'retry')))),
+			h('div.row', h('button.writes', { onclick: () => this.retry(where) }, icon('retry'), `Retry ${n === 1 ? 'it' : `all ${count(n)}`}`),
+				h('a.button', { href: `#/jobs?${new URLSearchParams(where)}` }, 'Choose among them')));
+	}
 
-  async one(job) {
-    if (await actOn(job, 'retry')) await this.load(() => this.refresh());
-  }
-
-  async many(where) {
-    if (await actOnMany({ where }, 'retry')) await this.load(() => this.refresh());
-  }
+	retry(where) {
+		return this.act(() => actOnMany({ where }, 'retry'));
+	}
 }
 
 customElements.define('q-dead', Dead);

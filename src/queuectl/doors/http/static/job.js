@@ -1,166 +1,132 @@
-// A job: what it is, why it waits or how it ended, everything it did, its output as it is written, and what can be done about it.
+// A job: what it is, why it waits or how it ended, all it did, its output as it is written, what can be done about it.
 
 import './log.js';
 import { ACTIONS, actOn, asCommand } from './actions.js';
-import { get, jobPath, post } from './api.js';
-import { calm, fill, follow, h, row, say, show, View } from './dom.js';
-import { facts } from './facts.js';
+import { get, jobPath, path, post } from './api.js';
+import { fill, h } from './dom.js';
 import { icon } from './icons.js';
 import { live } from './live.js';
-import { card, cells, complain, copy, copyButton, jobAddress, jobLine, nothing, stateMark, table, tell, time } from './parts.js';
-import { reasonOf, size, took, visible, when } from './words.js';
+import { card, copy, facts, jobAddress, jobLines, mark, nothing, stateMark, table, time } from './parts.js';
+import { View } from './view.js';
+import { reasonOf, size, took, when } from './words.js';
 
 const WHY_MS = 10_000; // why it waits, and since when it runs, changes without a change of the job
-const RUNS = ['Run', 'Ended with', 'Started', '>Took', '>Processor', '>Memory', '>Worker'];
+
+const RUNS = [
+	['Run', ({ run }) => run],
+	['Ended with', (run) => {
+		if (!run.ended_at) return mark('processing', 'processing', 'still runs');
+		const shape = run.exit_code === 0 && !run.reason ? 'completed' : 'dead';
+		return mark(shape, shape, reasonOf(run));
+	}],
+	['Started', (run) => when(run.started_at)],
+	['>Took', (run) => run.ended_at && took((Date.parse(run.ended_at) - Date.parse(run.started_at)) / 1000)],
+	['>Processor', (run) => run.cpu_seconds !== null && took(run.cpu_seconds)],
+	['>Memory', (run) => run.memory_max_bytes && size(run.memory_max_bytes)],
+	['>Worker', (run) => run.worker],
+];
+
+const HISTORY = [
+	['What', ({ event, stage }) => `${event} → ${stage}`],
+	['Run', ({ run }) => run || ''],
+	['By', ({ by }) => by],
+	['Note', ({ note }) => note],
+	['>When', (entry) => time(entry.at)],
+];
+
+const at = (iso) => iso && when(iso);
+const seconds = (s) => s !== null && took(s);
+const led = (name, value) => value && h('a', { href: path`#/jobs?${name}=${value}` }, value);
+
+const known = (job) => [
+	['Added', at(job.created_at)],
+	['Not before', at(job.next_run_at ?? job.run_at)],
+	['Started', at(job.started_at)],
+	['Ended', at(job.finished_at)],
+	['Took', seconds(job.duration_seconds)],
+	['Exit status', job.exit_code],
+	['Reason', job.reason],
+	['Runs charged', `${job.attempts} of at most ${job.max_retries + 1}`],
+	['Interrupted', job.interruptions || null],
+	['Queue', led('queue', job.queue)],
+	['Priority', job.priority],
+	['Time limit', job.timeout === 0 ? 'none' : seconds(job.timeout)],
+	['Label', led('label', job.label)],
+	['Key', job.key],
+	['Limited by', job.limit_key],
+	['Needs', job.where.join(', ')],
+	['Folder', job.cwd],
+	['Log file', job.log_file],
+];
 
 class JobView extends View {
-  start() {
-    this.id = this.params.get('id');
-    this.className = 'unready'; // until all is known: what is seen never moves
-    this.build();
-    const again = calm(() => this.load(() => this.refresh()), 250);
-    this.on(live, 'jobs', ({ detail }) => detail.some((change) => change.id === this.id) && again());
-    this.on(live, 'tick', again);
-    this.load(() => this.refresh());
-    const ages = setInterval(() => this.job && !document.hidden && !this.job.finished_at && this.load(() => this.explain()), WHY_MS);
-    this.life.signal.addEventListener('abort', () => clearInterval(ages));
-  }
+	get id() {
+		return this.params.get('id');
+	}
 
-  failed(problem) {
-    this.className = '';
-    if (problem.status !== 404) super.failed(problem);
-    else fill(this, nothing(`There is no job ${visible(this.id)}.`, h('a', { href: '#/jobs' }, 'All jobs')));
-  }
+	start() {
+		const again = this.keep('tick', 250);
+		this.on(live, 'jobs', ({ detail }) => detail.some(({ id }) => id === this.id) && again());
+		this.every(WHY_MS, () => this.job && !this.job.finished_at && this.load(() => this.explain()));
+	}
 
-  build() {
-    this.state = stateMark();
-    this.name = h('h1', `Job ${visible(this.id)}`);
-    this.label = h('span.chip');
-    this.buttons = h('div.row.writes');
-    this.command = h('code.command');
-    this.why = h('ul.why', { 'aria-label': 'Why' });
-    this.output = h('q-log');
-    this.facts = h('dl.facts');
-    this.attempts = h('tbody');
-    this.history = h('ol.history');
-    this.dependants = h('ul.list');
-    const commandLine = () => asCommand(this.job);
-    this.attemptCard = card('Runs', table(RUNS, this.attempts, 'two'));
-    this.dependantCard = card('What waits for it', this.dependants);
-    this.append(
-      h('div.row.title', this.state, this.name, this.label, h('span.grow'), this.buttons),
-      h('section.card', h('div.row.top', this.command, copyButton(commandLine, 'Copy as a command line')), this.why),
-      h('div.grid.wide', h('section.card.log', h('h2', 'Output'), this.output), card('Facts', this.facts)),
-      this.attemptCard, h('div.grid', card('History', this.history), this.dependantCard));
-  }
+	failed(problem) {
+		if (problem.status === 404) fill(this, nothing(`There is no job ${this.id}.`, h('a', { href: '#/jobs' }, 'All jobs')));
+		else super.failed(problem);
+	}
 
-  async refresh() {
-    const path = (rest) => jobPath(this.id, rest);
-    const job = await get(path(''));
-    this.showJob(job);
-    const [attempts, history, dependants] = await Promise.all(
-      [...['/attempts', '/history', '/dependants'].map((rest) => get(path(rest))), this.explain()]);
-    this.showAttempts(attempts.attempts, job);
-    this.showHistory(history.history);
-    this.showDependants(dependants.dependants);
-    this.className = '';
-  }
+	async read() {
+		const parts = ['', '/attempts', '/history', '/dependants'].map((rest) => get(jobPath(this.id, rest)));
+		[this.job, { attempts: this.runs }, { history: this.history }, { dependants: this.dependants }] = await Promise.all([...parts, this.explain()]);
+	}
 
-  async explain() {
-    this.showWhy((await get(jobPath(this.id, '/explain'))).reasons);
-  }
+	async explain() {
+		this.reasons = (await get(jobPath(this.id, '/explain'))).reasons;
+	}
 
-  showJob(job) {
-    const again = this.job && job.run > this.job.run;
-    const first = !this.job;
-    this.job = job;
-    this.state.show(job);
-    show(say(this.label, visible(job.label)), job.label);
-    say(this.command, visible(job.command));
-    facts(this.facts, job);
-    this.showButtons(job);
-    if (first) this.output.open(job);
-    else if (again && !this.output.listening && !this.output.which.run) this.output.listen();
-  }
+	redraw() {
+		super.redraw();
+		if (this.job) this.querySelector('q-log')?.follow(this.job, this.runs.map(({ run }) => run));
+	}
 
-  showButtons(job) {
-    const names = Object.keys(ACTIONS).filter((name) => ACTIONS[name].only !== 'many' && ACTIONS[name].allows(job));
-    const editable = job.state === 'pending' || job.state === 'failed';
-    const said = `${names}${editable}`;
-    if (this.buttons.dataset.said === said) return;
-    this.buttons.dataset.said = said;
-    const main = names.find((name) => ACTIONS[name].main);
-    fill(this.buttons,
-      names.map((name) => h('button', { class: name === main ? 'primary' : null, onclick: () => this.act(name) },
-        icon(ACTIONS[name].shape ?? name), ACTIONS[name].label)),
-      editable && h('a.button', { href: `#/add?edit=${encodeURIComponent(job.id)}` }, icon('edit'), 'Edit'),
-      h('button', { onclick: () => this.rerun() }, icon('running'), 'Run again'),
-      h('a.button', { href: `#/add?from=${encodeURIComponent(job.id)}` }, icon('edit'), 'Edit and run again'),
-      h('button', { onclick: () => copy(asCommand(this.job)) }, icon('copy'), 'Copy as command'));
-  }
+	draw() {
+		const { job } = this;
+		if (!job) return null;
+		return [
+			h('div.row.title', stateMark(job), h('h1', `Job ${job.id}`), job.label && h('span.chip', job.label),
+				h('span.grow'), h('div.row.writes', this.buttons(job))),
+			h('section.card', h('div.row.top', h('code.command', job.command),
+				h('button', { onclick: () => copy(asCommand(job)) }, icon('copy'), 'Copy as command')),
+			h('ul.why', { 'aria-label': 'Why' }, this.reasons.map((text) => h('li', text)))),
+			h('div.grid.wide', h('section.card.log', h('h2', 'Output'), h('q-log')), card('Facts', facts(known(job)))),
+			this.runs.length > 0 && card('Runs', table(RUNS, [...this.runs].reverse(), ({ run }) => run, 'two')),
+			h('div', { class: this.dependants.length > 0 && 'grid' }, card('History', table(HISTORY, [...this.history].reverse(), (entry) => entry.at + entry.event)),
+				this.dependants.length > 0 && card('What waits for it', jobLines(this.dependants, 'updated_at'))),
+		];
+	}
 
-  async act(name) {
-    const done = await actOn(this.job, name);
-    if (done && name === 'delete') location.hash = '#/jobs';
-    else if (done) await this.load(() => this.refresh());
-  }
+	buttons(job) {
+		const names = Object.keys(ACTIONS).filter((name) => ACTIONS[name].allows(job));
+		const form = (how, text) => h('a.button', { key: how, href: path`#/add?${how}=${job.id}` }, icon('edit'), text);
+		return [
+			names.map((name) => h('button', { key: name, class: ACTIONS[name].main && 'primary', onclick: () => this.does(name) }, icon(name), ACTIONS[name].label)),
+			(job.state === 'pending' || job.state === 'failed') && form('edit', 'Edit'),
+			h('button', { key: 'again', onclick: () => this.again() }, icon('release'), 'Run again'),
+			form('from', 'Edit and run again'),
+		];
+	}
 
-  async rerun() {
-    try {
-      const copied = await post(jobPath(this.id, '/rerun'));
-      tell(`Job ${copied.id} does the same again`);
-      location.hash = jobAddress(copied.id);
-    } catch (problem) {
-      complain(problem);
-    }
-  }
+	does(name) {
+		return this.act(async () => {
+			if ((await actOn(this.job, name)) === false) return false;
+			if (name === 'delete') location.hash = '#/jobs';
+			return true;
+		});
+	}
 
-  showWhy(reasons) {
-    follow(this.why, reasons.map((text, i) => ({ text, i })), ({ i }) => i, () => {
-      const line = h('li');
-      return row(line, ({ text }) => say(line, visible(text)));
-    });
-  }
-
-  showAttempts(attempts, job) {
-    show(this.attemptCard, attempts.length);
-    this.output.offer(attempts.map((attempt) => attempt.run), job.stderr_apart);
-    follow(this.attempts, [...attempts].reverse(), (attempt) => attempt.run, attemptRow);
-  }
-
-  showHistory(entries) {
-    follow(this.history, entries.map((entry, i) => ({ ...entry, i })).reverse(), ({ i }) => i, historyLine);
-  }
-
-  showDependants(jobs) {
-    show(this.dependantCard, jobs.length);
-    follow(this.dependants, jobs, (job) => job.id, jobLine((job) => job.updated_at));
-  }
-}
-
-function attemptRow() {
-  const made = cells(RUNS);
-  const [run, end, started, duration, processor, memory, worker] = made;
-  return row(h('tr', made), (attempt) => {
-    say(run, attempt.run);
-    const good = attempt.exit_code === 0 && !attempt.reason;
-    const text = attempt.ended_at ? visible(reasonOf(attempt)) : 'still runs';
-    if (end.dataset.said !== text) {
-      end.dataset.said = text;
-      const tone = !attempt.ended_at ? 'processing' : good ? 'completed' : 'dead';
-      fill(end, h('span.state', { 'data-tone': tone }, icon(tone === 'dead' ? 'dead' : tone), text));
-    }
-    say(started, when(attempt.started_at));
-    say(duration, attempt.ended_at ? took((Date.parse(attempt.ended_at) - Date.parse(attempt.started_at)) / 1000) : '');
-    say(processor, attempt.cpu_seconds === null ? '' : took(attempt.cpu_seconds));
-    say(memory, attempt.memory_max_bytes ? size(attempt.memory_max_bytes) : '');
-    say(worker, attempt.worker ?? '');
-  });
-}
-
-function historyLine(entry) {
-  return row(h('li', h('b', visible(entry.event)), h('span', ` → ${entry.stage}`), entry.run ? h('span.soft', ` run ${entry.run}`) : null,
-    h('span.soft', ` by ${visible(entry.by)}`), entry.note && h('p', visible(entry.note)), time(entry.at)), () => {});
+	again() {
+		return this.act(async () => { location.hash = jobAddress((await post(jobPath(this.id, '/rerun'))).id); }, `Job ${this.id} is added again`);
+	}
 }
 
 customElements.define('q-job', JobView);

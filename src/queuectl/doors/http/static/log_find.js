@@ -1,103 +1,94 @@
 // Finding text in the output: matches are painted over the text, which itself is left alone.
 
+const GROWN_MS = 300; // so long after the text has grown it is searched again
+
 export class Finder {
-  static MOST = 2000;
+	static MOST = 2000;
+	wanted = '';
+	ranges = [];
+	at = 0;
 
-  constructor(box, text, told) {
-    Object.assign(this, { box, text, told, wanted: '', ranges: [], at: 0 });
-  }
+	constructor(box, text, told) {
+		Object.assign(this, { box, text, told });
+	}
 
-  get count() {
-    return this.ranges.length;
-  }
+	get count() {
+		return this.ranges.length;
+	}
 
-  look(wanted) {
-    this.wanted = wanted.toLowerCase();
-    this.search();
-    this.at = this.ranges.length - 1; // the newest first: that is what the reader looks at
-    this.paint(true);
-  }
+	look(wanted) {
+		this.wanted = wanted.toLowerCase();
+		this.search();
+		this.at = this.count - 1; // the newest first: that is what the reader looks at
+		this.paint(true);
+	}
 
-  /** The text has grown: at its end, or before what was there. */
-  more(before = false) {
-    if (!this.wanted || this.waiting) return;
-    this.waiting = setTimeout(() => {
-      this.waiting = 0;
-      const had = this.ranges.length;
-      this.search();
-      if (before) this.at += this.ranges.length - had;
-      if (before && !had) this.at = this.ranges.length - 1;
-      this.paint(before && !had);
-    }, before ? 0 : 300);
-  }
+	/** The text has grown: at its end, or before what was there. */
+	more(before = false) {
+		if (!this.wanted || this.waiting) return;
+		this.waiting = setTimeout(() => {
+			this.waiting = 0;
+			const had = this.count;
+			this.search();
+			if (before) this.at += this.count - had;
+			this.paint(before && !had);
+		}, before ? 0 : GROWN_MS);
+	}
 
-  search() {
-    this.ranges = [];
-    if (!this.wanted) return;
-    for (const piece of [...this.text.children].reverse()) {
-      const found = this.inPiece(piece);
-      this.ranges.push(...found.reverse());
-      if (this.ranges.length >= Finder.MOST) break;
-    }
-    this.ranges.length = Math.min(this.ranges.length, Finder.MOST);
-    this.ranges.reverse();
-  }
+	search() {
+		this.ranges = [];
+		const pieces = this.wanted ? [...this.text.children] : [];
+		while (pieces.length && this.count < Finder.MOST) this.ranges.unshift(...this.inPiece(pieces.pop()));
+		this.ranges.splice(0, this.count - Finder.MOST);
+	}
 
-  inPiece(piece) {
-    const text = piece.textContent.toLowerCase();
-    const found = [];
-    let walker = null;
-    let node = null;
-    let before = 0;
-    const place = (offset) => {
-      while (node && offset > before + node.length) {
-        before += node.length;
-        node = walker.nextNode();
-      }
-      return [node, offset - before];
-    };
-    for (let i = text.indexOf(this.wanted); i >= 0; i = text.indexOf(this.wanted, i + this.wanted.length)) {
-      if (!walker) {
-        walker = document.createTreeWalker(piece, NodeFilter.SHOW_TEXT);
-        node = walker.nextNode();
-      }
-      const range = new Range();
-      const [first, from] = place(i);
-      const [last, to] = first ? place(i + this.wanted.length) : [];
-      if (!last) break; // letters that change their length in lower case: rather no match than a wrong one
-      range.setStart(first, Math.min(from, first.length));
-      range.setEnd(last, Math.min(to, last.length));
-      found.push(range);
-    }
-    return found;
-  }
+	inPiece(piece) {
+		const { wanted } = this;
+		const text = piece.textContent.toLowerCase();
+		const found = [];
+		const walker = document.createTreeWalker(piece, NodeFilter.SHOW_TEXT);
+		let node = walker.nextNode();
+		let before = 0; // characters before the node
+		const place = (offset) => {
+			for (; node && offset > before + node.length; node = walker.nextNode()) before += node.length;
+			return [node, offset - before];
+		};
+		for (let i = text.indexOf(wanted); i >= 0; i = text.indexOf(wanted, i + wanted.length)) {
+			const first = place(i);
+			const last = place(i + wanted.length);
+			if (!last[0]) break; // letters that change their length in lower case: rather no match than a wrong one
+			const range = new Range();
+			range.setStart(...first);
+			range.setEnd(...last);
+			found.push(range);
+		}
+		return found;
+	}
 
-  step(by) {
-    if (!this.ranges.length) return;
-    this.at = (this.at + by + this.ranges.length) % this.ranges.length;
-    this.paint(true);
-  }
+	step(by) {
+		if (!this.count) return;
+		this.at = (this.at + by + this.count) % this.count;
+		this.paint(true);
+	}
 
-  paint(go) {
-    this.clear();
-    const here = this.ranges[this.at];
-    if (this.wanted && globalThis.Highlight) {
-      CSS.highlights.set('found', new Highlight(...this.ranges));
-      if (here) CSS.highlights.set('here', new Highlight(here));
-    }
-    if (go && here) this.goTo(here);
-    this.told(this.wanted ? this.ranges.length : null, this.at);
-  }
+	paint(go) {
+		this.clear();
+		const here = this.ranges[this.at];
+		if (here && globalThis.Highlight) {
+			CSS.highlights.set('found', new Highlight(...this.ranges));
+			CSS.highlights.set('here', new Highlight(here));
+		}
+		if (go && here) this.goTo(here);
+		this.told(this.wanted ? this.count : null, this.at);
+	}
 
-  goTo(range) {
-    range.startContainer.parentElement.closest('.piece').scrollIntoView({ block: 'nearest' });
-    const box = this.box.getBoundingClientRect();
-    const { top } = range.getBoundingClientRect();
-    this.box.scrollTop += top - box.top - box.height / 2;
-  }
+	goTo(range) {
+		range.startContainer.parentElement.closest('.piece').scrollIntoView({ block: 'nearest' });
+		const { top } = range.getBoundingClientRect();
+		this.box.scrollTop += top - this.box.getBoundingClientRect().top - this.box.clientHeight / 2;
+	}
 
-  clear() {
-    globalThis.CSS?.highlights?.delete('found');
-    globalThis.CSS?.highlights?.delete('here');
-  }
+	clear() {
+		for (const name of ['found', 'here']) globalThis.CSS?.highlights?.delete(name);
+	}
 }

@@ -1,88 +1,56 @@
 // Spools: folders of packets that become jobs, strictly in order; which packet comes next, and what keeps it.
 
-import { get, post, remove } from './api.js';
-import { calm, fill, follow, h, row, say, show, View } from './dom.js';
+import { get, path, post, remove } from './api.js';
+import { h } from './dom.js';
 import { icon } from './icons.js';
-import { live } from './live.js';
-import { ask, cells, complain, field, jobAddress, nothing, table, tell } from './parts.js';
-import { count, visible } from './words.js';
+import { ask, askFor, heading, jobAddress, link, mark, nothing, table } from './parts.js';
+import { View } from './view.js';
+import { count } from './words.js';
 
-const COLUMNS = ['Spool', 'Folder', 'Queue', '>Next packet', 'State', '>'];
+const ASKS = {
+	skip: ({ name, next }) => [`Skip packet ${next} of ${name}?`, 'It will not run; the next one comes. This cannot be undone.', 'Skip it'],
+	detach: ({ name }) => [`Detach ${name}?`, 'The folder and its packets stay as they are.', 'Detach'],
+};
 
 class Spools extends View {
-  start() {
-    this.rows = h('tbody');
-    this.none = nothing('No folder of packets is attached.', h('code.command', 'queuectl spool attach FOLDER -- PROGRAM'));
-    this.table = h('section.card', table(COLUMNS, this.rows));
-    this.append(h('div.row.title', h('h1', 'Spools'), h('span.grow'),
-      h('button.writes', { onclick: () => this.attach() }, icon('plus'), 'Attach a folder')), this.none, this.table);
-    const again = calm(() => this.load(() => this.refresh()), 700);
-    for (const name of ['jobs', 'tick']) this.on(live, name, again);
-    this.load(() => this.refresh());
-  }
+	async read() {
+		this.spools = (await get('spools')).spools;
+	}
 
-  async refresh() {
-    const { spools } = await get('spools');
-    show(this.none, !spools.length);
-    show(this.table, spools.length);
-    follow(this.rows, spools, ({ name }) => name, () => this.row());
-  }
+	draw() {
+		const none = nothing('No folder of packets is attached.', h('code.command', 'queuectl spool attach FOLDER -- PROGRAM'));
+		return [heading('Spools', h('button.writes', { onclick: () => this.attach() }, icon('plus'), 'Attach a folder')),
+			h('section.card', this.spools.length ? table(this.columns, this.spools, ({ name }) => name) : none)];
+	}
 
-  row() {
-    const made = cells(COLUMNS);
-    const [name, folder, queue, next, state, acts] = made;
-    const node = h('tr', made);
-    const act = (what, label) => h('button.link.writes', { onclick: () => this.act(node.spool, what) }, label);
-    return row(node, (spool) => {
-      node.spool = spool;
-      say(name, visible(spool.name));
-      say(folder, visible(spool.folder));
-      say(queue, visible(spool.queue));
-      say(next, count(spool.next));
-      const said = JSON.stringify([spool.is, spool.stopped, spool.job]);
-      if (node.said === said) return;
-      node.said = said;
-      const shape = spool.stopped || spool.next === null ? 'dead' : spool.job ? 'processing' : 'pending';
-      fill(state, h('span.state', { 'data-tone': shape }, icon(shape), h('span', spool.is.map(visible).join('; '))),
-        spool.job && h('a', { href: jobAddress(spool.job) }, ' its job'));
-      fill(acts, spool.stopped && act('retry', 'Try again'), (spool.stopped || !spool.job) && act('skip', 'Skip'),
-        !spool.detaching && act('detach', 'Detach'));
-    });
-  }
+	columns = [
+		['Spool', ({ name }) => name],
+		['Folder', ({ folder }) => folder],
+		['Queue', ({ queue }) => queue],
+		['>Next packet', ({ next }) => count(next)],
+		['State', ({ is, stopped, next, job }) => {
+			const shape = stopped || next === null ? 'dead' : job ? 'processing' : 'pending';
+			return [mark(shape, shape, is.join('; ')), job && h('a', { href: jobAddress(job) }, ' its job')];
+		}],
+		['>', (one) => [one.stopped && this.does(one, 'retry', 'Try again'), (one.stopped || !one.job) && this.does(one, 'skip', 'Skip'),
+			!one.detaching && this.does(one, 'detach', 'Detach')]],
+	];
 
-  async act({ name, next }, what) {
-    const path = `spools/${encodeURIComponent(name)}`;
-    const asks = {
-      skip: [`Skip packet ${next} of ${name}?`, 'It will not run; the next one comes. This cannot be undone.', 'Skip it'],
-      detach: [`Detach ${name}?`, 'The folder and its packets stay as they are.', 'Detach'],
-    }[what];
-    if (asks && !(await ask({ title: asks[0], text: asks[1], go: asks[2], tone: 'dead' }))) return;
-    await this.change(() => (what === 'detach' ? remove(path) : post(`${path}/${what}`)), `Spool ${name}: done`);
-  }
+	does = (spool, what, label) => link(label, async () => {
+		const [title, text, go] = ASKS[what]?.(spool) ?? [];
+		if (title && !(await ask({ title, text, go, tone: 'dead' }))) return;
+		await this.act(() => (what === 'detach' ? remove(path`spools/${spool.name}`) : post(path`spools/${spool.name}/${what}`)), `Spool ${spool.name}: done`);
+	});
 
-  async attach() {
-    const input = (name, props) => h('input', { name, ...props });
-    const program = h('textarea', { name: 'command', rows: 2, required: true });
-    const folder = input('folder', { required: true, placeholder: '/srv/spool' });
-    const body = h('div', field('Folder', folder, 'On the server; fspl queue-init makes one.'),
-      field('Command', program, 'The program and its arguments, one a line; the packet is its standard input.'),
-      field('Name', input('name', { placeholder: 'the folder’s' })), field('Queue', input('queue', { placeholder: 'default' })));
-    const given = await ask({ title: 'Attach a folder of packets', body, go: 'Attach' });
-    if (!given) return;
-    const words = given.command.split('\n').filter(Boolean);
-    const asked = Object.fromEntries(Object.entries({ ...given, command: words }).filter(([, value]) => value.length));
-    await this.change(() => post('spools', asked), 'Attached');
-  }
-
-  async change(work, done) {
-    try {
-      await work();
-      tell(done);
-      await this.refresh();
-    } catch (problem) {
-      complain(problem);
-    }
-  }
+	async attach() {
+		const given = await askFor('Attach a folder of packets', 'Attach',
+			['folder', 'Folder', 'On the server; fspl queue-init makes one.', { placeholder: '/srv/spool' }],
+			['command', 'Command', 'The program and its arguments, one a line; the packet is its standard input.', { rows: 2 }],
+			['name', 'Name', '', { required: false, placeholder: 'the folder’s' }], ['queue', 'Queue', '', { required: false, placeholder: 'default' }]);
+		if (!given) return;
+		const asked = Object.entries({ ...given, command: given.command.split('\n').filter(Boolean) }).filter(([, value]) => value.length);
+		await this.act(() => post('spools', Object.fromEntries(asked)), 'Attached');
+	}
 }
 
 customElements.define('q-spools', Spools);
