@@ -132,6 +132,8 @@ class Queue:
 
     def number_for(self, chosen: str | None) -> int:
         """A fresh number; numbers that somebody chose as an id are skipped. Raises Conflict when the id exists."""
+        if chosen is not None and chosen.isdigit() and self.store.shared:
+            self.store.take_numbers(0)  # nobody draws one that might be this id until the transaction ends
         if chosen is not None and self.store.job_by_id(chosen):
             raise Conflict(f"job {chosen} exists already", hint="choose another id, or leave it out", why="")
         number = self.store.take_numbers(1)
@@ -251,10 +253,14 @@ class Queue:
 
     def rerun(self, job_id: str | int) -> Job:
         """Add the same again as a new job, to run now; whatever has become of the first."""
+        from . import payload
         from .editing import copied
 
         with self.store.transaction():
-            job = copied(self.get(job_id), self.place, clock.now_us())
+            job = self.get(job_id)
+            if job.stdin:
+                self.store.fetch_input(job.stdin, payload.path_of(self.place, job.stdin))
+            job = copied(job, self.place, clock.now_us())
             job = job.but(number=self.number_for(None), lane=self.store.lane_for(job))
             self.store.insert([job], self.actor)
         self.ring_work()

@@ -52,6 +52,10 @@ def test_what_a_job_reads_reaches_it_on_any_machine(queue: Queue, host: Opener) 
     a("enqueue", "--stdin", "--id", "empty", "--", "cat")
     b("worker", "start", "--until-idle")
     assert (a("logs", "large"), a("logs", "empty")) == (given, "")
+    c = host("c")
+    again = queue.rerun("large").id
+    b("worker", "start", "--until-idle")
+    assert c("logs", again) == given
 
 
 def test_a_retry_on_another_machine_continues_the_log(queue: Queue, host: Opener) -> None:

@@ -182,6 +182,21 @@ def test_many_that_make_the_store_at_once_make_one(store: str) -> None:
 
 
 @pytest.mark.wide
+def test_an_id_that_is_a_number_is_no_other_jobs_number(store: str, queue: Queue) -> None:
+    first = queue.add("true").number
+    with queuectl.open(store) as chooser:
+        with chooser.store.transaction():
+            spec = queuectl.Spec(work=queuectl.Shell("true"), id=str(first + 3))
+            config = chooser.settings.read()
+            chooser.insert(spec, chooser.origin(spec, config), config)
+            adding = threading.Thread(target=lambda: [queue.add("true") for _ in range(4)])
+            adding.start()
+            time.sleep(0.5)  # long enough for adds that would not wait
+        adding.join()
+    ids = [job.id for job in queue.find()]
+    assert len(ids) == len(set(ids)) == 6
+
+
 def test_through_a_pooler_nothing_is_left_to_a_session(store: str, queue: Queue, host: Opener) -> None:
     with queuectl.open(store + "&pooled=1") as pooled:
         job = pooled.add("echo hello", key="k")
