@@ -3,7 +3,7 @@
     python bench/fleet.py            100,000 jobs waiting, about eight minutes
     python bench/fleet.py --quick    60,000 waiting, about three minutes
     python bench/fleet.py --full     1,000,000 waiting
-    options: --only ours,river,hosts   --folder FOLDER (the server's disk)   --markdown
+    options: --only ours,river,hosts,held   --folder FOLDER (the server's disk)   --markdown
 
 The server is the bench's own, with fsync and synchronous_commit on, reached over 127.0.0.1. `make bench-setup` installs the
 others; what is not there is skipped, loudly. A worker is one process that may have 100 jobs at a time.
@@ -32,13 +32,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from fleet_held import held
 from harness import BENCH, PROGRAM, PYTHON, number
+from processor import tree_cpu_s
 
 SLOTS = 100
 WORKERS = (2, 8)
 READY_S = 60.0
 WARM_S = 1.0
-TICK = os.sysconf("SC_CLK_TCK")
 PEERS = BENCH / "peers" / "fleet"
 PEER_PYTHON = str(PEERS / "python" / "bin" / "python")
 PROGRAMS = {name: [PEER_PYTHON, str(BENCH / "fleet_python.py"), name] for name in ("procrastinate", "pgqueuer", "chancy")}
@@ -60,37 +61,6 @@ def say(line: str) -> None:
     print(f"[{time.perf_counter() - BEGAN:4.0f} s] {line}", file=sys.stderr, flush=True)
 
 
-# ---------------------------------------------------------------- processor time
-
-
-def processes() -> dict[int, tuple[int, float, float]]:
-    """Of each process its parent, its own processor seconds, and those of its children that have ended."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            own, waited = int(words[11]) + int(words[12]), int(words[13]) + int(words[14])
-            found[int(entry.name)] = (int(words[1]), own / TICK, waited / TICK)
-    return found
-
-
-def tree_cpu_s(roots: list[int]) -> float:
-    """Of these processes and all below them, also of those that have ended."""
-    table = processes()
-    children: dict[int, list[int]] = {}
-    for pid, (parent, _, _) in table.items():
-        children.setdefault(parent, []).append(pid)
-    total, left = 0.0, [pid for pid in roots if pid in table]
-    while left:
-        pid = left.pop()
-        total += table[pid][1] + table[pid][2]
-        left += children.get(pid, [])
-    return total
-
-
 # ---------------------------------------------------------------- one server, one tool
 
 
@@ -102,12 +72,14 @@ class Scale:
     stamps: int
     waiting: int
     drain: int
+    held_s: float
+    held: int
 
 
 SCALES = {
-    "quick": Scale(one=300, bulk=20_000, window_s=2.5, stamps=30, waiting=60_000, drain=400),
-    "usual": Scale(one=1000, bulk=60_000, window_s=8.0, stamps=100, waiting=100_000, drain=2000),
-    "full": Scale(one=1000, bulk=60_000, window_s=8.0, stamps=100, waiting=1_000_000, drain=2000),
+    "quick": Scale(one=300, bulk=20_000, window_s=2.5, stamps=30, waiting=60_000, drain=400, held_s=12.0, held=150_000),
+    "usual": Scale(one=1000, bulk=60_000, window_s=8.0, stamps=100, waiting=100_000, drain=2000, held_s=60.0, held=600_000),
+    "full": Scale(one=1000, bulk=60_000, window_s=8.0, stamps=100, waiting=1_000_000, drain=2000, held_s=60.0, held=1_000_000),
 }
 
 
@@ -164,8 +136,8 @@ class Tool:
         return n / seconds, cpu / n * 1e3, (self.server.cpu_s() - before) / n * 1e3
 
     @contextmanager
-    def workers(self, n: int) -> Iterator[list[subprocess.Popen[str]]]:
-        argv = [*PROGRAMS[self.name], "work", self.url, str(SLOTS)]
+    def workers(self, n: int, verb: str = "work") -> Iterator[list[subprocess.Popen[str]]]:
+        argv = [*PROGRAMS[self.name], verb, self.url, str(SLOTS)]
         # All in groups of their own: killed with whatever they have started.
         made = [
             subprocess.Popen(
@@ -226,6 +198,12 @@ NOOPS = "no-op jobs/s, {} workers"
 CPU = "CPU ms per job: client + server"
 
 
+def ready(server: Server, name: str, database: str, env: dict[str, str]) -> Tool:
+    tool = Tool(name, server.fresh(database), server, env)
+    tool.call("setup", SLOTS)
+    return tool
+
+
 def measured(tool: Tool, scale: Scale) -> Cells:
     cells: Cells = {}
 
@@ -234,7 +212,6 @@ def measured(tool: Tool, scale: Scale) -> Cells:
         cells[cpu] = f"{number(found[1])} + {number(found[2])}"
         say(f"  {tool.name}: {work} {cells[work]}, CPU {cells[cpu]}")
 
-    tool.call("setup", SLOTS)
     kept("added one by one, jobs/s", CPU, tool.added("one", scale.one))
     with tool.workers(1):
         pass  # what the first start of one makes
@@ -249,8 +226,7 @@ def measured(tool: Tool, scale: Scale) -> Cells:
 
 
 def latency(server: Server, name: str, scale: Scale, env: dict[str, str]) -> Cells:
-    tool = Tool(name, server.fresh(f"{name}_idle"), server, env)
-    tool.call("setup", SLOTS)
+    tool = ready(server, name, f"{name}_idle", env)
     cell = f"{number(tool.latency_ms(scale.stamps))} ms"
     say(f"  {name}: add to start p50 {cell}")
     return {"add to start of the no-op, idle worker, p50": cell}
@@ -300,9 +276,7 @@ def drain(server: Server, url: str, apart: bool, n: int, folder: Path) -> tuple[
             for worker in made:
                 worker.send_signal(signal.SIGTERM)
                 worker.wait(30)
-        [(first, last, done)] = queue.store.run(
-            "select min(started_us), max(finished_us), count(*) from jobs where state = 'completed'"
-        )
+        [(first, last, done)] = queue.store.run(ENDS)
     assert done == n, f"{done} of {n} completed"
     return n / ((last - first) / 1e6), client / n * 1e3, served / n * 1e3
 
@@ -342,7 +316,7 @@ def each_tool(server: Server, names: list[str], scale: Scale, home: Path) -> dic
         say(name)
         try:
             cells = latency(server, name, scale, env)
-            columns[name] = measured(Tool(name, server.fresh(name), server, env), scale) | cells
+            columns[name] = measured(ready(server, name, name, env), scale) | cells
         except (RuntimeError, ValueError, AssertionError, subprocess.TimeoutExpired) as fault:
             say(f"SKIPPED: {name}: {fault}")
     return columns
@@ -366,7 +340,7 @@ def arguments() -> argparse.Namespace:
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument("--quick", dest="scale", action="store_const", const="quick", default="usual")
     scale.add_argument("--full", dest="scale", action="store_const", const="full")
-    parser.add_argument("--only", default=",".join((*PROGRAMS, "hosts")))
+    parser.add_argument("--only", default=",".join((*PROGRAMS, "hosts", "held")))
     parser.add_argument("--folder", default="/var/tmp")
     parser.add_argument("--markdown", action="store_true")
     return parser.parse_args()
@@ -390,6 +364,8 @@ def main() -> int:
     try:
         columns = each_tool(server, [name for name in PROGRAMS if name in wanted and name not in without], scale, folder)
         last = hosts(server, scale, folder) if "hosts" in wanted else []
+        if "held" in wanted:
+            last.append(held(lambda verb: ready(server, "ours", f"held_{verb}", clean_env(folder)), scale.held, scale.held_s, say))
     finally:
         server.stop()
     print("\n".join([title, "", shown(table(columns), asked.markdown) if columns else "", *last]))

@@ -1,9 +1,10 @@
 """Our side of `fleet.py` with no process started: the queue's own work, by the code that a worker runs for it.
 
-    python fleet_ours.py setup|one|bulk|stamped|work URL N
+    python fleet_ours.py setup|one|bulk|stamped|work|plainly URL N
 
 `work` hands turns to a worker's committer: up to N claimed jobs are reported as ended at once, in the transaction that claims
-the next. Leases, history, attempts, sums are written as ever. The verbs are those of `fleet_python.py`.
+the next. They are claimed as a worker claims jobs so short: ahead, and told of by their ends. Leases, history, attempts, sums
+are written as ever. The verbs are those of `fleet_python.py`; `plainly` is `work` that claims by the textbook query.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def ended(job: Job) -> tuple[Job, lifecycle.Finished]:
     return job, lifecycle.Finished(Outcome(exit_code=0, started_us=now, ended_us=now), Options(), Backoff())
 
 
-def work(queue: queuectl.Queue, n: int) -> None:
+def work(queue: queuectl.Queue, n: int, plainly: bool = False) -> None:
+    if plainly:
+        queue.store.marks.full_look.allows = lambda now: True  # type: ignore[attr-defined]
     ears = queue.listener(bell.WORK)
     with queue.store.transaction():
         worker = queue.store.add_worker(own_row(n, Serving()))
@@ -39,7 +42,7 @@ def work(queue: queuectl.Queue, n: int) -> None:
     print("ready", flush=True)
     claimed: list[Job] = []
     while True:
-        committer.put(Turn(events=[ended(job) for job in claimed], traces=[], free=n))
+        committer.put(Turn(events=[ended(job) for job in claimed], traces=[], ahead=n))
         select([committer.fd], [], [])
         committer.drain()
         [report] = committer.news()
@@ -67,7 +70,7 @@ def add(queue: queuectl.Queue, verb: str, n: int) -> None:
 if __name__ == "__main__":
     verb, url, n = sys.argv[1:]
     with queuectl.open(url) as opened:
-        if verb == "work":
-            work(opened, int(n))
+        if verb in ("work", "plainly"):
+            work(opened, int(n), verb == "plainly")
         elif verb != "setup":
             add(opened, verb, int(n))

@@ -1,8 +1,8 @@
 """The verbs: everything a door can ask of a queue. Each is one transaction and rings the bell after it.
 
-    queue = queuectl.open()
-    job = queue.add(["ffmpeg", "-i", "in.mkv", "out.mp4"], priority=5)
-    queue.wait(job.id)
+queue = queuectl.open()
+job = queue.add(["ffmpeg", "-i", "in.mkv", "out.mp4"], priority=5)
+queue.wait(job.id)
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .stored_settings import StoredSettings
 
     Settings: TypeAlias = ConfigFile | StoredSettings
+    Watch: TypeAlias = Callable[[list[Job]], None]
 
 # lifecycle, output and store.find are imported where they are used: `enqueue` needs none of them, and pays for each.
 WAIT_POLL_S = 2.0  # behind the bell
@@ -64,6 +65,9 @@ class Queue:
         Raises InvalidInput naming the field; Conflict when the id exists, or the key with another command.
         """
         spec = work if isinstance(work, Spec) else codec.spec(as_work(work), fields)
+        if self.store.shared and (job := self._added_at_once(spec)):
+            self.ring_work()
+            return job
         with self.store.transaction():
             self.guard(spec)
             earlier = self.same_key(spec)
@@ -73,6 +77,12 @@ class Queue:
             job = self.insert(spec, self.origin(spec, config), config)
         self.ring_work()
         return job
+
+    def _added_at_once(self, spec: Spec) -> Job | None:
+        if spec.key is not None or spec.id is not None or spec.waits_for_jobs:
+            return None
+        config = self.settings.read()
+        return self.store.add_at_once(new_job(spec, self.origin(spec, config, known=True), config, clock.now_us()), self.actor)
 
     def task(self, function: Callable[..., Any] | None = None, *, name: str | None = None, **fields: Any) -> Any:
         """Make a Python function a job of this queue: `@queue.task`, see `tasks`."""
@@ -141,14 +151,17 @@ class Queue:
             number = self.store.take_numbers(1)
         return number
 
-    def origin(self, spec: Spec, config: Config) -> Origin:
-        """Where this job comes from: its environment is stored, inside the transaction, unless it is there already."""
+    def origin(self, spec: Spec, config: Config, known: bool = False) -> Origin:
+        """Where this job comes from: its environment is stored, inside the transaction, unless it is there already; `known`:
+        not stored, and 0 when this process does not know it."""
         if spec.env is not None:
             variables = {os.fsencode(name): os.fsencode(value) for name, value in spec.env.items()}
         else:
             variables = envs.captured(os.environb, config.capture_env)
         body = envs.packed(variables)
-        return Origin(_cwd() if spec.cwd is None else spec.cwd, _umask(), self.store.env_id(envs.digest(body), body))
+        digest = envs.digest(body)
+        env = self.store.known_env(digest) if known else self.store.env_id(digest, body)
+        return Origin(_cwd() if spec.cwd is None else spec.cwd, _umask(), env)
 
     # ------------------------------------------------------------ reading
 
@@ -368,10 +381,6 @@ class Queue:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-if TYPE_CHECKING:
-    Watch = Callable[[list[Job]], None]
 
 
 def _stored_settings(store: Store) -> StoredSettings:

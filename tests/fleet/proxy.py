@@ -31,7 +31,7 @@ class Proxy:
     def _relay(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         try:
             while piece := source.recv(65536):
-                if answers and self.lose_next and b"COMMIT\0" in piece:
+                if answers and self.lose_next and (b"COMMIT\0" in piece or b"added\0" in piece):  # `pg_add` commits by itself
                     self.lose_next = False
                     self.lost += 1
                     break

@@ -174,6 +174,7 @@ class Committer:
         store, actor = self._queue.store, f"worker {self._worker}"
         lease_s = self._queue.settings.read().lease if store.shared else 0.0
         with store.transaction():
+            store.foresee(self._worker, [job for job, _ in turn.events], turn.free + turn.ahead > 0)
             leased_until_s = store.keep_lease(self._worker, lease_s)
             offset = self._follow_clock()
             store.run_many(sql.PUT_OUTPUT, [*turn.kept])
@@ -187,7 +188,7 @@ class Committer:
                 store.promote_due(now)  # schedules keep their time also while all slots are taken
                 claimed = NOTHING
             stops = store.stops_asked(self._worker)
-            stopping = store.run("select stopping from workers where id = ?", (self._worker,))
+            stopping = store.run(sql.STOPPING, (self._worker,))
             due = min([at for at in (store.next_due(), claimed.opens_us) if at is not None], default=None)
             room_made = bool(turn.events) and store.limited_jobs_wait()
             # Nothing may fail after the commit: it would be tried again, and what it has claimed be forgotten.

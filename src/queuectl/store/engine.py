@@ -55,6 +55,18 @@ class Engine:
     def settle_claims(self) -> None:
         """Wait for the claims that have begun, because what may start is about to change; inside a transaction."""
 
+    def known_env(self, digest: bytes) -> int:
+        """The number of an environment that this process has used; 0 when it has not."""
+        return 0
+
+    def add_at_once(self, job: Job, actor: str) -> Job | None:
+        """Add a job of which nothing else has to be known, outside of a transaction; None when it cannot be done like that."""
+        return None
+
+    def foresee(self, worker: int, jobs: list[Job], claims: bool) -> None:
+        """A worker's turn begins: of these jobs it will write, and claim others perhaps. A server is asked in one trip for
+        what that needs; inside a transaction."""
+
     def keep_lease(self, worker: int, lease_s: float) -> float | None:
         """Let nobody take this worker for dead, when it is time to; inside a transaction. Returns until when since boot, in
         seconds, that holds once the transaction is committed."""

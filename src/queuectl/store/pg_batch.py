@@ -1,39 +1,42 @@
-"""Many rows in one statement: as one JSON text, which the server takes apart by the columns of the table itself."""
+"""Many rows in one statement: a column of them is an array, which the server takes apart."""
 
 from __future__ import annotations
 
-import json
 import re
 
 from . import sql
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 INSERT = re.compile(r"\s*insert into (\w+) \(([\w, ]+)\)\s+values \((?:\?, )*\?\)(.*)", re.DOTALL)
-ROWS = "json_populate_recordset(null::{table}, %s::json)"
+TYPES = "select attname, format_type(atttypid, null) from pg_attribute where attrelid = to_regclass(?) and attnum > 0"
 
 
-def for_many(statement: str) -> tuple[str, tuple[str, ...]] | None:
-    """The statement for any number of rows, and the names of what each of them has; None when there is none such.
+def table_of(statement: str) -> str:
+    """The table whose rows are given; empty when there is no statement for many of them.
 
-    >>> for_many("insert into t (a, b) values (?, ?)")
-    ('insert into t (a, b) select a, b from json_populate_recordset(null::t, %s::json)', ('a', 'b'))
+    >>> table_of("insert into t (a) values (?)"), table_of("select 1")
+    ('t', '')
+    """
+    found = INSERT.fullmatch(statement)
+    return "jobs" if statement == sql.UPDATE_JOB else found[1] if found else ""
+
+
+def for_many(statement: str, types: dict[str, str]) -> str:
+    """The statement for any number of rows: for each place of the one for a single row it takes an array.
+
+    >>> for_many("insert into t (a, b) values (?, ?)", {"a": "bigint", "b": "text"})
+    'insert into t (a, b) select * from unnest(?::bigint[], ?::text[])'
     """
     if statement == sql.UPDATE_JOB:
+        columns = (*sql.MUTABLE, "number", "version")
+        names = (*sql.MUTABLE, "number", "decided_on")
         written = ", ".join(f"{column} = given.{column}" for column in sql.MUTABLE)
-        rows = ROWS.format(table="jobs")
-        # The version that was read is one less than the one that is written.
-        where = "jobs.number = given.number and jobs.version = given.version - 1"
-        return f"update jobs set {written} from {rows} as given where {where}", (*sql.MUTABLE, "number", "")
+        where = "jobs.number = given.number and jobs.version = given.decided_on"
+        return f"update jobs set {written} from {_rows(columns, types)} as given ({', '.join(names)}) where {where}"
     found = INSERT.fullmatch(statement)
-    if not found:
-        return None
-    table, columns, rest = found.groups()
-    return f"insert into {table} ({columns}) select {columns} from {ROWS.format(table=table)}{rest}", tuple(columns.split(", "))
+    assert found is not None
+    table, columns, rest = found[1], tuple(found[2].split(", ")), found[3]
+    return f"insert into {table} ({found[2]}) select * from {_rows(columns, types)}{rest}"
 
 
-def as_json(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    kept = [(place, name) for place, name in enumerate(names) if name]
-    return json.dumps([{name: row[place] for place, name in kept if row[place] is not None} for row in rows])
+def _rows(columns: tuple[str, ...], types: dict[str, str]) -> str:
+    return f"unnest({', '.join(f'?::{types[column]}[]' for column in columns)})"

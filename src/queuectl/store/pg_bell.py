@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 QUIET_S = {bell.WORK: 0.01, bell.DONE: 0.05}
 AGAIN_S, AGAIN_S_MAX = 0.2, 5.0
 ALIVE_S = 30.0  # a link without news is tried this often
-RING = f"select pg_notify(%s, ''), (select count(*) from workers where lease_us > {pg_sql.NOW_US})"
+RING = f"select pg_notify(?, ''), (select count(*) from workers where lease_us > {pg_sql.NOW_US})"
 
 
 def channel(store_id: str, name: str) -> str:
@@ -57,7 +57,7 @@ class Ringer:
             self._rung[name] = monotonic()
             self._later.pop(name, None)
             try:
-                [(_, workers)] = self._store.run(RING, (channel(self._store.store_id, name), ))
+                [(_, workers)] = self._store.run(RING, (channel(self._store.store_id, name),))
             except QueueError:
                 return None
             return int(workers)

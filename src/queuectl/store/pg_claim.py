@@ -40,9 +40,8 @@ class Patience:
     def allows(self, now_s: float) -> bool:
         return now_s >= self.next_s
 
-    def took(self, began_s: float, now_s: float) -> None:
-        cost = now_s - began_s
-        self.next_s = now_s + (SHARE * cost if cost > CHEAP_S else 0.0)
+    def took(self, cost_s: float, now_s: float) -> None:
+        self.next_s = now_s + (SHARE * cost_s if cost_s > CHEAP_S else 0.0)
 
 
 class Marks:
@@ -72,7 +71,9 @@ class SharedClaim(Claim):
     def pick(self, free: int, ahead: int, serving: Serving) -> list[Job]:
         store = self._store
         store.share_claims()
-        rows = [row for row in store.run(sql.OPEN_LANES) if serving.serves(row[1], row[2])]
+        rows = store.run(sql.OPEN_LANES)
+        store.limits_seen = any(row[4] is not None or row[7] is not None for row in rows)
+        rows = [row for row in rows if serving.serves(row[1], row[2])]
         for row in rows:
             self._gates[row[0]] = open_gates(row)
         if any(self._gates.values()):
@@ -111,13 +112,14 @@ class SharedClaim(Claim):
         again for those that the mark or another's hands have hidden."""
         if not bounds or not wanted:
             return []
-        marks, began = self._store.marks, monotonic()
-        full = marks.full_look.allows(began)
+        marks = self._store.marks
+        full = marks.full_look.allows(monotonic())
         places = [BEGINNING if full else marks.of(lane) for lane, _ in bounds]
         columns = ([lane for lane, _ in bounds], [p[0] for p in places], [p[1] for p in places], [most for _, most in bounds])
-        found = [Job(*row) for row in self._store.run(pg_sql.READY, columns)]
+        rows, took_s = self._store.timed(pg_sql.READY, columns)
+        found = [Job(*row) for row in rows]
         if full:
-            marks.full_look.took(began, monotonic())
+            marks.full_look.took(took_s, monotonic())
         if len(found) < wanted:
             self._look_again(full, bounds, found)
         return found

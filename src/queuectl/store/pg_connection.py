@@ -1,8 +1,8 @@
 """The connection to a server: meeting it, running statements, holding a transaction, and what becomes of both when it is lost.
 
-Statements of a transaction that bring nothing back are sent without waiting for an answer, and with its end at the latest
-all of them have succeeded or none. A commit whose answer is lost is asked for again: each transaction knows its number, and
-the server knows what became of it.
+Statements of a transaction that bring nothing back are sent without waiting for an answer (`pg_wire`), and with its end at
+the latest all of them have succeeded or none. A commit whose answer is lost is asked for again: each transaction knows its number,
+and the server knows what became of it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from .pg_lease import Leases
 from .pg_link import psycopg, translated
 from .pg_output import Outputs
 from .pg_place import resolved
+from .pg_turns import IMPATIENT_S, Outside, Turns
+from .pg_wire import Answer, Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
 
 SCHEMA_FILES = os.path.join(os.path.dirname(__file__), "schema", "postgres")
 SCHEMA_VERSION = 4  # the number of the newest file there
-MEET = f"select (select value from meta where key = 'schema'), (select value from meta where key = 'store_id'), {pg_sql.NOW_US}"
+MEET = f"select (select value from meta where key = 'schema'), (select value from meta where key = 'store_id'), {pg_sql.NOW_US}, "
+MEET += "pg_backend_pid(), (select last_value from job_numbers)"
 TIMELINE = "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) where not pg_is_in_recovery()"
-COPY_ROWS = 20  # from so many on, rows are copied in rather than inserted
-COPIED = re.compile(r"insert into (\w+) \(([\w, ]+)\) values \([%s, ]+\)")  # a plain insert of rows
-DOUBT_S = 8.0  # how long the outcome of a lost commit is asked for
+COPY_ROWS = 500  # from so many on, rows are copied in rather than inserted
+COPIED = re.compile(r"insert into (\w+) \(([\w, ]+)\) values \([?, ]+\)")  # a plain insert of rows
+DOUBT_S = 9.5  # how long the outcome of a lost commit is asked for, from the commit on
+SOON_S = 3.0  # a link that is lost without much waiting is made anew at once
 ASK_AGAIN_S = 0.1
 
 
@@ -45,10 +49,12 @@ class PostgresConnection(Store):
     """One connection to a server, guarded by the lock of `Store` so that threads may share it."""
 
     shared = True
+    works = False  # here is a worker's store
     busy_s_max = float("inf")  # no lock of ours outlives a transaction here: a worker waits for the server as long as it takes
 
     def __init__(self, place: Place, create: bool = True, upgrade: bool = True) -> None:
         super().__init__(place)
+        self.lock = Turns(self)  # type: ignore[assignment]  # all of a lock that is asked of it
         self.to = pg_link.address(place.url)
         self.marks = Marks()
         self.leases = Leases(self)
@@ -58,19 +64,32 @@ class PostgresConnection(Store):
         self.doubt_s = DOUBT_S
         self._due_look = Patience()
         self._due: int | None = None
+        self._due_known = False  # in this transaction
+        self.limits_seen = True  # where jobs are claimed from
+        self.served_by = (0, 0)  # the server's process, and a moment in its life
+        self.newest = 0  # a job's number of then, or later
         self._timeline = ""
-        self._pipeline: Any = None
-        self._xid = ""
+        self._open = False  # a transaction is
+        self._xid: Answer | str = ""
+        self._asked: dict[str, tuple[tuple[Any, ...], Answer]] = {}
         self._texts: dict[str, tuple[str, bool]] = {}
-        self._wholes: dict[str, tuple[str, tuple[str, ...]] | None] = {}
-        self._begin = b"begin isolation level read committed;"
-        if self.to.pooled:
-            self._begin += pg_link.settings_sql(self.to).encode()
-        self._db = pg_link.connect(self.to)
+        self._wholes: dict[str, str] = {}
+        more = pg_link.settings_sql(self.to).rstrip(";").split(";") if self.to.pooled else []
+        self._begin = ["begin isolation level read committed", *more]
+        self._connect()
         self.store_id = self._meet(create, upgrade)
         self.place = resolved(place, self.store_id, self.to.shown)
 
+    def _patience_s(self) -> float:
+        return IMPATIENT_S if self.impatient == get_ident() else pg_link.ANSWER_S
+
     # ------------------------------------------------------------ meeting the server
+
+    def _connect(self, within_s: float | None = None) -> None:
+        self._db = pg_link.connect(self.to, within_s=within_s)
+        if self.works:
+            self._db.execute(pg_link.NO_SCANS)
+        self._wire = Wire(self._db, prepares=not self.to.pooled, patience_s=self._patience_s)
 
     def _meet(self, create: bool, upgrade: bool) -> str:
         """Make or migrate the schema as need be, learn the server's time; returns the store's id."""
@@ -92,11 +111,12 @@ class PostgresConnection(Store):
     def _look(self) -> tuple[int, str] | None:
         began = clock.since_boot_us()
         try:
-            [(version, store_id, server_us)] = self._plain(MEET)
+            [(version, store_id, server_us, pid, newest)] = self._plain(MEET)
         except psycopg.errors.UndefinedTable:
             return None
         except psycopg.Error as fault:
             raise self._told(fault) from None
+        self.served_by, self.newest = (pid, server_us), newest
         clock.follow_server(server_us, (began + clock.since_boot_us()) // 2)
         return (int(version), str(store_id)) if version else None
 
@@ -128,15 +148,15 @@ class PostgresConnection(Store):
 
     def schema_version(self) -> int:
         """Inside a transaction nobody else changes it from here on."""
-        if self._pipeline is not None:
-            self._send("select pg_advisory_xact_lock(%s)", (self._lock_number("schema"),))
+        if self._open:
+            self._send("select pg_advisory_xact_lock($1)", (self._lock_number("schema"),))
         if not self.run("select 1 from pg_class where oid = to_regclass(?)", (f"{self.to.schema}.meta",)):
             return 0
         found = self.run(sql.META, ("schema",))
         return int(found[0][0]) if found else 0
 
     def apply_schema(self, script: str, version: int) -> None:
-        with self._outside_pipeline():
+        with Outside(self):
             self._db.execute(script)
         if version == 1:
             self.run(sql.PUT_META, ("store_id", os.urandom(8).hex()))
@@ -154,52 +174,80 @@ class PostgresConnection(Store):
         return int.from_bytes(blake2b(f"queuectl/{self.to.schema}/{what}".encode(), digest_size=8).digest(), "big", signed=True)
 
     def guard(self, *words: str) -> None:
-        self._send("select pg_advisory_xact_lock(%s)", (self._lock_number("/".join(words)),))
+        self._send("select pg_advisory_xact_lock($1)", (self._lock_number("/".join(words)),))
 
     def share_claims(self) -> None:
         """Whoever changes what may start waits for the claims that have begun, and these for it."""
-        self._send("select pg_advisory_xact_lock_shared(%s)", (self._lock_number("claims"),))
+        self._send("select pg_advisory_xact_lock_shared($1)", (self._lock_number("claims"),))
 
     def settle_claims(self) -> None:
-        self._send("select pg_advisory_xact_lock(%s)", (self._lock_number("claims"),))
+        self._send("select pg_advisory_xact_lock($1)", (self._lock_number("claims"),))
 
     # ------------------------------------------------------------ statements
 
     def run(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         text, brings = self._text(statement)
         with self.lock:
-            if self._pipeline is None:
+            if not self._open:
                 return self._run_alone(text, bindings, brings)
             try:
-                cursor = self._db.execute(text, bindings)
-                return cursor.fetchall() if brings else []
+                known = self._asked.pop(statement, None)
+                answer = known[1] if known and known[0] == bindings else self._wire.send(text, bindings)
+                return self._wire.rows(answer) if brings else []
             except psycopg.Error as fault:
                 raise self._told(fault) from None
+
+    def expect(self, *asked: tuple[str, tuple[Any, ...]]) -> None:
+        """Inside a transaction: these will be run in it, and nothing changes before what they find. One trip for all."""
+        try:
+            for statement, bindings in asked:
+                self._asked[statement] = (bindings, self._wire.send(self._text(statement)[0], bindings))
+        except psycopg.Error as fault:
+            raise self._told(fault) from None
+
+    def timed(self, statement: str, bindings: tuple[Any, ...] = ()) -> tuple[list[tuple[Any, ...]], float]:
+        """The rows, and how long the server took for them; not for what was sent before."""
+        if not self._open:
+            began = monotonic()
+            return self.run(statement, bindings), monotonic() - began
+        try:
+            answer = self._wire.send_apart(self._text(statement)[0], bindings)
+            began = monotonic()
+            return self._wire.rows(answer), monotonic() - began
+        except psycopg.Error as fault:
+            raise self._told(fault) from None
 
     def _run_alone(self, text: str, bindings: tuple[Any, ...], brings: bool) -> list[tuple[Any, ...]]:
         """A statement that is a transaction by itself. One that only reads is asked again on a new connection."""
         if self.to.pooled or not brings:
             with self.transaction():
-                cursor = self._db.execute(text, bindings)
-                return cursor.fetchall() if brings else []
+                answer = self._wire.send(text, bindings)
+                return self._wire.rows(answer) if brings else []
+        began = monotonic()
         try:
             self._alive()
-            return self._db.execute(text, bindings).fetchall()
+            return self._wire.alone(text, bindings)
         except psycopg.Error as fault:
-            if not (self._is_gone() and text.lstrip().startswith(("select", "with"))):
+            reads = text.lstrip().startswith(("select", "with"))
+            if not (self._is_gone() and reads and monotonic() - began < SOON_S):
                 raise self._told(fault) from None
         self._alive()
         try:
-            return self._db.execute(text, bindings).fetchall()
+            return self._wire.alone(text, bindings)
         except psycopg.Error as fault:
             raise self._told(fault) from None
+
+    def run_here(self, statement: str, bindings: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """A transaction by itself, on the connection as it stands. Raises psycopg.Error."""
+        with self.lock:
+            return self._wire.alone(self._text(statement)[0], bindings)
 
     def _text(self, statement: str) -> tuple[str, bool]:
         """The statement as it runs here, and whether it brings rows."""
         known = self._texts.get(statement)
         if known is None:
-            own = pg_sql.OWN.get(statement, statement)
-            text = own if "%s" in own else own.replace("%", "%%").replace("?", "%s")
+            pieces = pg_sql.OWN.get(statement, statement).split("?")
+            text = pieces[0] + "".join([f"${place}{piece}" for place, piece in enumerate(pieces[1:], 1)])
             brings = text.lstrip().startswith(("select", "with", "explain", "show")) or "returning" in text
             if len(self._texts) > 2000:
                 self._texts.clear()
@@ -210,36 +258,35 @@ class PostgresConnection(Store):
         if not rows:
             return
         with self.lock:
-            if self._pipeline is None:
+            if not self._open:
                 with self.transaction():
                     self.run_many(statement, rows)
-                return
-            text = self._text(statement)[0]
-            if len(rows) >= COPY_ROWS and (copied := COPIED.fullmatch(text)):
+            elif len(rows) >= COPY_ROWS and (copied := COPIED.fullmatch(statement)):
                 self._copy(f"copy {copied[1]} ({copied[2]}) from stdin", rows)
-                return
-            if len(rows) > 1 and (whole := self._whole(statement)):
-                self._send(whole[0], (pg_batch.as_json(whole[1], rows),))
-                return
-            try:
-                self._db.cursor().executemany(text, rows)
-            except psycopg.Error as fault:
-                raise self._told(fault) from None
+            elif len(rows) > 1 and (whole := self._whole(statement)):
+                self._send(self._text(whole)[0], tuple(map(list, zip(*rows, strict=True))))
+            else:
+                text = self._text(statement)[0]
+                for row in rows:
+                    self._send(text, row)
 
-    def _whole(self, statement: str) -> tuple[str, tuple[str, ...]] | None:
+    def _whole(self, statement: str) -> str:
+        """The statement for many rows at once, by the columns that its table has."""
         if statement not in self._wholes:
-            self._wholes[statement] = pg_batch.for_many(statement)
+            table = pg_batch.table_of(statement)
+            types = dict(self.run(pg_batch.TYPES, (table,))) if table else {}
+            self._wholes[statement] = pg_batch.for_many(statement, types) if table else ""
         return self._wholes[statement]
 
     def _copy(self, text: str, rows: list[tuple[Any, ...]]) -> None:
-        with self._outside_pipeline(), self._db.cursor().copy(text) as copy:
+        with Outside(self), self._db.cursor().copy(text) as copy:
             for row in rows:
                 copy.write_row(row)
 
     def _send(self, text: str, bindings: tuple[Any, ...]) -> None:
         """Inside a transaction: without waiting for what it brings."""
         try:
-            self._db.execute(text, bindings)
+            self._wire.send(text, bindings)
         except psycopg.Error as fault:
             raise self._told(fault) from None
 
@@ -250,7 +297,7 @@ class PostgresConnection(Store):
             with reader.transaction():
                 if self.to.pooled:
                     reader.execute(pg_link.settings_sql(self.to))
-                with reader.cursor(name="stream") as cursor:
+                with psycopg.RawServerCursor(reader, name="stream") as cursor:
                     cursor.itersize = 1000
                     yield from cursor.execute(self._text(statement)[0], bindings)
         except psycopg.Error as fault:
@@ -261,68 +308,69 @@ class PostgresConnection(Store):
     # ------------------------------------------------------------ transactions
 
     def begin(self) -> None:
+        began = monotonic()
         self._alive()
         try:
-            self._open()
+            self._begin_here()
         except psycopg.Error as fault:
-            if not self._is_gone():
+            if not self._is_gone() or monotonic() - began > SOON_S:
                 raise self._told(fault) from None
             self._alive()
             try:
-                self._open()
+                self._begin_here()
             except psycopg.Error as again:
                 raise self._told(again) from None
-        self._pipeline = self._db.pipeline()
-        self._pipeline.__enter__()
 
-    def _open(self) -> None:
-        """Begin, and learn the number that the server knows this transaction by: it has one before it draws any job's
-        number. One trip for both."""
-        result = self._db.pgconn.exec_(self._begin + b"select pg_current_xact_id()")
-        if result.status != psycopg.pq.ExecStatus.TUPLES_OK:
-            self._xid = ""
-            raise psycopg.OperationalError(self._db.pgconn.error_message.decode("utf-8", "replace") or "the server is gone")
-        self._xid = (result.get_value(0, 0) or b"").decode()
+    def _begin_here(self) -> None:
+        """What the server knows the transaction by is asked first: it has a number before it draws any job's number."""
+        self._asked.clear()
+        self._due_known, self.limits_seen = False, True
+        self._wire.open()
+        for text in self._begin:
+            self._wire.send(text)
+        self._xid = self._wire.send("select pg_current_xact_id()")
+        self._open = True
 
     def end(self) -> None:
-        pipeline, self._pipeline = self._pipeline, None
+        began = monotonic()
         try:
-            self._db.execute("commit")
-            pipeline.__exit__(None, None, None)
+            if isinstance(self._xid, Answer):  # before the commit leaves, or nobody could ask for its outcome
+                [(self._xid,)] = self._wire.rows(self._xid)
+            self._wire.send("commit")
+            self._wire.sync()
+            self._wire.close()
+            self._open = False
         except psycopg.Error as fault:
-            if not self._is_gone():
+            if not self._is_gone() or not isinstance(self._xid, str) or not self._was_committed(self._xid, began):
                 raise self._told(fault) from None
-            if not self._was_committed(self._xid):
-                raise self._told(fault) from None
+            self._open = False
 
     def undo(self) -> None:
-        pipeline, self._pipeline = self._pipeline, None
+        self._open = False
         self.marks.forget()
+        for last in ((), ("rollback",)):
+            try:
+                for text in last if self._db.info.transaction_status != psycopg.pq.TransactionStatus.IDLE else ():
+                    self._wire.send(text)
+                self._wire.sync()
+            except psycopg.Error:
+                pass  # the fault that led here is the one to tell
         try:
-            if pipeline is not None:
-                pipeline.__exit__(None, None, None)
-        except psycopg.Error:
-            pass  # the fault that led here is the one to tell
-        try:
-            if self._db.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                self._db.execute("rollback")
+            self._wire.close()
         except psycopg.Error:
             self._db.close()
-
-    def _outside_pipeline(self) -> Outside:
-        return Outside(self)
 
     def _is_gone(self) -> bool:
         return self._db.closed or self._db.broken or self._db.pgconn.status != psycopg.pq.ConnStatus.OK
 
-    def _alive(self) -> None:
+    def _alive(self, within_s: float | None = None) -> None:
         """A connection that stands, a new one if need be. Raises Replaced when another server answers than before."""
         if not self._is_gone():
             return
         if self.impatient == get_ident():
             raise TryAgainLater(f"the store at {self.to.shown} cannot be reached", why="the link to it is gone")
         self._db.close()
-        self._db = pg_link.connect(self.to)
+        self._connect(within_s)
         self.leases.connected()
         self.marks = Marks()
         found = self._look()
@@ -338,12 +386,11 @@ class PostgresConnection(Store):
     def break_link(self) -> None:
         pg_link.shut(self._db)
 
-    def _was_committed(self, xid: str) -> bool:
+    def _was_committed(self, xid: str, began: float) -> bool:
         """What became of a commit whose answer never came. Raises TryAgainLater when nobody can be asked in time."""
-        deadline = monotonic() + self.doubt_s
-        while True:
+        while (left := began + self.doubt_s - monotonic()) > 0:
             try:
-                self._alive()
+                self._alive(min(left, 5.0))
                 [(status,)] = self._db.execute("select pg_xact_status(%s::xid8)", (xid,)).fetchall()
                 if status in ("committed", "aborted"):
                     return bool(status == "committed")
@@ -351,31 +398,9 @@ class PostgresConnection(Store):
                 raise
             except (psycopg.Error, TryAgainLater, StorageError):
                 pass  # not back yet
-            if monotonic() > deadline:
-                why = "the server was lost in the moment of the commit"
-                raise TryAgainLater("it is not known whether this was stored", why=why, hint="look when the server is back")
             sleep(ASK_AGAIN_S)
+        why = "the server was lost in the moment of the commit"
+        raise TryAgainLater("it is not known whether this was stored", why=why, hint="look when the server is back")
 
     def _told(self, fault: psycopg.Error) -> Exception:
         return translated(fault, self.to.shown)
-
-
-class Outside:
-    """For what a pipeline cannot carry: scripts and copies."""
-
-    def __init__(self, store: PostgresConnection) -> None:
-        self._store = store
-
-    def __enter__(self) -> None:
-        pipeline, self._store._pipeline = self._store._pipeline, None
-        try:
-            pipeline.__exit__(None, None, None)
-        except psycopg.Error as fault:
-            raise self._store._told(fault) from None
-
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: object) -> None:
-        if kind is None:
-            self._store._pipeline = self._store._db.pipeline()
-            self._store._pipeline.__enter__()
-        if isinstance(fault, psycopg.Error):
-            raise self._store._told(fault) from None

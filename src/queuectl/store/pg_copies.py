@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from ..model import Job
     from .base import Store
 
+PUT, LENGTH = (statement.replace("?", "%s") for statement in (pg_output.PUT, pg_output.LENGTH))  # as the driver has them
+
 
 class Copies:
     def __init__(self, store: Store) -> None:
@@ -35,7 +37,7 @@ class Copies:
         """How far the store has a log already."""
         try:
             with self._link().transaction():
-                [(length,)] = self._begun().execute(pg_output.LENGTH, (job, stream)).fetchall()
+                [(length,)] = self._begun().execute(LENGTH, (job, stream)).fetchall()
         except psycopg.Error as fault:
             raise self._failed(fault) from None
         return int(length)
@@ -55,7 +57,7 @@ class Copies:
                     pg_output.put_values(job.number, job.run, stream, start, None if apart else body, len(body))
                     for start, body in pieces
                 ]
-                db.cursor().executemany(pg_output.PUT, rows)
+                db.cursor().executemany(PUT, rows)
         except psycopg.Error as fault:
             raise self._failed(fault) from None
         return pieces[-1][0] + len(pieces[-1][1])

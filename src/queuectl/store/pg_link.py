@@ -7,6 +7,8 @@ is never part of any text made here.
 
 from __future__ import annotations
 
+from math import ceil
+from time import monotonic
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ..errors import Conflict, InvalidInput, NotAllowed, QueueError, StorageError, TryAgainLater
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 DEFAULT_SCHEMA = "queuectl"
+SILENT = "the server does not answer"
+ANSWER_S = 9.0  # a server that has said nothing for so long is given up: its processes may be frozen, its kernel not
 # A server that does not answer is given up after this: for the link libpq and the kernel see to it, for statements the server.
 LINK = {
     "connect_timeout": "5",
@@ -40,7 +44,7 @@ LINK = {
     "application_name": "queuectl",
 }
 SESSION = {
-    "statement_timeout": "9500",
+    "statement_timeout": "8500",
     "lock_timeout": "6000",
     "idle_in_transaction_session_timeout": "30000",  # a frozen worker's locks are not everybody's
     "tcp_user_timeout": "20000",  # and the server's own look at a client whose machine has died
@@ -48,7 +52,10 @@ SESSION = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "2",
     "timezone": "UTC",
+    "jit": "off",  # nothing here runs for so long that compiling it would pay
 }
+# For a worker: a plan that was made while few jobs were there is kept, and would read them all when there are many.
+NO_SCANS = "set enable_seqscan = off"
 
 
 class Address(Record):
@@ -90,7 +97,27 @@ def shown(url: str) -> str:
     return f"postgresql://{user.partition(':')[0]}{at}{unquote(host)}{parts.path}"
 
 
-def connect(to: Address, *, listening: bool = False) -> Connection:
+class Bounded(psycopg.Connection["tuple[Any, ...]"]):
+    """A connection whose waits are bounded."""
+
+    def wait(self, gen: Any, *rest: Any, **more: Any) -> Any:
+        return super().wait(self._until(gen, monotonic() + ANSWER_S), *rest, **more)
+
+    def _until(self, gen: Any, deadline: float) -> Any:
+        """The driver's generator, ended when the deadline finds it waiting. The driver looks in ten times a second."""
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if not ready and monotonic() > deadline:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(SILENT)
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return end.value
+
+
+def connect(to: Address, *, listening: bool = False, within_s: float | None = None) -> Connection:
     """A connection in autocommit mode, bounded in time. Raises our errors."""
     settings = dict(SESSION) if not listening else {"timezone": "UTC"}
     settings["search_path"] = f"{to.schema},pg_catalog"
@@ -101,8 +128,11 @@ def connect(to: Address, *, listening: bool = False) -> Connection:
         more["options"] = " ".join(filter(None, [given.get("options"), ours]))
     for name in given.keys() & more.keys() - {"options"}:
         del more[name]  # what the user says of the link holds
+    if within_s is not None:
+        more["connect_timeout"] = str(ceil(within_s))
     try:
-        db = psycopg.connect(to.url, autocommit=True, prepare_threshold=None if to.pooled else 3, **more)
+        kind = psycopg.Connection if listening else Bounded
+        db = kind.connect(to.url, autocommit=True, prepare_threshold=None if to.pooled else 3, **more)
     except psycopg.Error as fault:
         raise translated(fault, to.shown) from None
     # Every whole number as a bigint: one prepared statement, whatever the size of its values. The driver's own class, not

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 PIECE = 262_144
 PUT = """
-insert into output (job, stream, start, body, size) select %s, %s, %s, %s, %s
-where exists (select 1 from jobs where number = %s and run = %s)
+insert into output (job, stream, start, body, size) select ?, ?, ?, ?, ?
+where exists (select 1 from jobs where number = ? and run = ?)
 on conflict (job, stream, start) do update set body = excluded.body, size = excluded.size"""
-LENGTH = "select coalesce(max(start + size), 0) from output where job = %s and stream = %s"
+LENGTH = "select coalesce(max(start + size), 0) from output where job = ? and stream = ?"
 LENGTHS = """
 select job, max(length) from (
-  select job, max(start + size) as length from output where job = any(%s) group by job
-  union all select job, max(log_end) from attempts where job = any(%s) and log_end > log_start group by job) as known
+  select job, max(start + size) as length from output where job = any(?) group by job
+  union all select job, max(log_end) from attempts where job = any(?) and log_end > log_start group by job) as known
 group by job"""
 
 

@@ -14,6 +14,9 @@ create or replace function fence() returns trigger language plpgsql as
 $$ begin raise exception using errcode = '{FENCED}', message = tg_argv[0]; end $$"""
 NOW_US = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
 
+# For each lane one look at the index: without the `offset` all that is ready would be read, to be joined.
+SOME = "exists (select 1 from jobs where lane = lanes.id and stage = 'ready' offset 0)"
+
 OWN: dict[str, str] = {
     sql.VERSION: sql.VERSION + " for update",
     sql.EVERYDAY_LANE: sql.EVERYDAY_LANE + " for key share",
@@ -27,13 +30,13 @@ select lanes.id, lanes.queue, lanes.needs, lanes.limit_key, queues.parallel, que
   limits.parallel, limits.interval_us, limits.next_us
 from lanes join queues on queues.name = lanes.queue left join limits on limits.key = lanes.limit_key
 where lanes.adder is null and queues.paused = 0""",
-    sql.LIMITED_WAIT: """
+    sql.LIMITED_WAIT: f"""
 select 1 from lanes join queues on queues.name = lanes.queue left join limits on limits.key = lanes.limit_key
 where (queues.parallel is not null or limits.parallel is not null)
-  and exists (select 1 from jobs where lane = lanes.id and stage = 'ready') limit 1""",
-    sql.LANES_READY: """
+  and {SOME} limit 1""",
+    sql.LANES_READY: f"""
 select queue, needs, 1 from lanes
-where adder is null and exists (select 1 from jobs where lane = lanes.id and stage = 'ready')""",
+where adder is null and {SOME}""",
     sql.BUSY_IN_QUEUE: """
 with of as (select cast(? as text) as queue)
 select (select coalesce(sum(n), 0) from counts, of where counts.queue = of.queue and stage in ('claimed', 'running'))
@@ -41,9 +44,9 @@ select (select coalesce(sum(n), 0) from counts, of where counts.queue = of.queue
     # Lines get their numbers before their commits, which overtake each other: those of the last moment are not followed yet.
     sql.NEWEST_LINE: f"""
 select coalesce((select id from history where at_us < {NOW_US} - 250000 order by id desc limit 1), 0)""",
-    sql.READY_LANES: """
+    sql.READY_LANES: f"""
 select id, queue from lanes
-where adder is null and exists (select 1 from jobs where lane = lanes.id and stage = 'ready') limit 1000""",
+where adder is null and {SOME} limit 1000""",
     sql.ENV: sql.ENV + " for key share",
     sql.ADD_ENV: sql.ADD_ENV.replace(" returning", " on conflict (digest) do update set digest = excluded.digest returning"),
     sql.DUE_SCHEDULES: sql.DUE_SCHEDULES + " for update skip locked",
@@ -61,7 +64,7 @@ select minute, sum(succeeded), sum(failed) from (
 where minute >= ? group by minute""",
 }
 
-VERSIONS = "select number, version from jobs where number = any(%s) order by number for update"
+VERSIONS = "select number, version from jobs where number = any(?) order by number for update"
 COUNTS = """
 select queue, state, stage, sum(n) from (
   select * from counts union all select queue, state, stage, n from deltas where state is not null) as lines
@@ -69,7 +72,7 @@ group by queue, state, stage having sum(n) <> 0 order by queue"""
 ADD_DELTAS = """
 insert into deltas (queue, state, stage, n, minute, succeeded, failed, duration_us, waited_us)
 select * from unnest(
-  %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"""
+  ?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[])"""
 FOLD_DELTAS = """
 with gone as (delete from deltas returning *),
 kept as (
@@ -91,38 +94,38 @@ IDLE_LANES = """
 select id from lanes where adder is null and (first is not null or limit_key <> '')
   and not exists (select 1 from jobs where lane = lanes.id and stage = 'ready') limit 1000 for update skip locked"""
 DROP_LANES = """
-delete from lanes where id = any(%s) and not exists (select 1 from jobs where lane = lanes.id and stage = 'ready')"""
+delete from lanes where id = any(?) and not exists (select 1 from jobs where lane = lanes.id and stage = 'ready')"""
 
 # Each lane from a position on, in the order in which its jobs start. Whoever claims at the same time passes these by.
 READY = f"""
-select j.* from unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) as l (lane, turned, number, most)
+select j.* from unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[]) as l (lane, turned, number, most)
 cross join lateral (
   select {sql.JOB} from jobs
   where jobs.lane = l.lane and jobs.stage = 'ready' and (-jobs.priority, jobs.number) > (l.turned, l.number)
   order by -jobs.priority, jobs.number limit l.most for update skip locked) as j"""
-SOME_READY = "select 1 from jobs where lane = any(%s) and stage = 'ready' and number <> all(%s) limit 1"
+SOME_READY = "select 1 from jobs where lane = any(?) and stage = 'ready' and number <> all(?) limit 1"
 LOCK_QUEUES = """
-select name, parallel, interval_us, next_us from queues where name = any(%s) and paused = 0 order by name for update"""
-LOCK_KEYS = "select key, parallel, interval_us, next_us from limits where key = any(%s) order by key for update"
+select name, parallel, interval_us, next_us from queues where name = any(?) and paused = 0 order by name for update"""
+LOCK_KEYS = "select key, parallel, interval_us, next_us from limits where key = any(?) order by key for update"
 CLAIM_RUNNING = """
-update jobs set stage = 'running', state = 'processing', worker = %s, run = run + 1, version = version + 1, updated_us = %s,
-  started_us = %s, finished_us = null, exit_code = null, reason = null
-where number = any(%s)"""
+update jobs set stage = 'running', state = 'processing', worker = ?, run = run + 1, version = version + 1, updated_us = ?,
+  started_us = ?, finished_us = null, exit_code = null, reason = null
+where number = any(?)"""
 CLAIM_AHEAD = """
-update jobs set stage = 'claimed', worker = %s, run = run + 1, version = version + 1, updated_us = %s where number = any(%s)"""
+update jobs set stage = 'claimed', worker = ?, run = run + 1, version = version + 1, updated_us = ? where number = any(?)"""
 CLAIM_ATTEMPTS = """
-insert into attempts (job, run, worker, started_us, log_start) select *, %s, %s, 0 from unnest(%s::bigint[], %s::bigint[])"""
+insert into attempts (job, run, worker, started_us, log_start) select *, ?, ?, 0 from unnest(?::bigint[], ?::bigint[])"""
 CLAIM_HISTORY = """
 insert into history (job, at_us, event, stage, run, actor)
-select job, %s, 'start', 'running', run, %s from unnest(%s::bigint[], %s::bigint[]) as t (job, run)"""
+select job, ?, 'start', 'running', run, ? from unnest(?::bigint[], ?::bigint[]) as t (job, run)"""
 
 # ---------------------------------------------------------------- leases
 
 # A lease of 0 is one that was taken away: nothing renews it.
-RENEW = f"update workers set lease_us = {NOW_US} + %s where id = %s and lease_us > 0 returning lease_us"
-HOLDS = f"select lease_us > {NOW_US} from workers where id = %s and lease_us > 0 for key share"
+RENEW = f"update workers set lease_us = {NOW_US} + ? where id = ? and lease_us > 0 returning lease_us"
+HOLDS = f"select lease_us > {NOW_US} from workers where id = ? and lease_us > 0 for key share"
 LOST = f"""
-select id from workers where lease_us > 0 and lease_us < {NOW_US} - %s and boot_id <> 'restored' and not (id = any(%s))
+select id from workers where lease_us > 0 and lease_us < {NOW_US} - ? and boot_id <> 'restored' and not (id = any(?))
 order by id for update skip locked"""
-TAKE_LEASE = "update workers set lease_us = 0 where id = %s"
+TAKE_LEASE = "update workers set lease_us = 0 where id = ?"
 SINCE_START = "select extract(epoch from clock_timestamp() - pg_postmaster_start_time())"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from time import monotonic
 
+from .. import clock
 from ..model import READY, WorkerRow
-from . import pg_sql, sql
+from . import pg_add, pg_link, pg_sql, sql
 from .pg_bell import SharedListener
 from .pg_claim import SharedClaim
 from .pg_connection import PostgresConnection
@@ -21,12 +22,22 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..lifecycle import Change
+    from ..locate import Place
     from ..model import Job, Serving
     from .base import Claimed
 
 
+ENVS_MAX = 100
+
+
 class PostgresStore(PostgresConnection):
     """A store on a server."""
+
+    _envs: dict[bytes, int]  # numbers of environments that were used here, by their digests
+
+    def __init__(self, place: Place, create: bool = True, upgrade: bool = True) -> None:
+        self._envs = {}
+        super().__init__(place, create, upgrade)
 
     def new_claim(self, worker: int, now: int) -> SharedClaim:
         return SharedClaim(self, worker, now)
@@ -39,6 +50,23 @@ class PostgresStore(PostgresConnection):
         self.marks.forget()
         super().insert(jobs, actor)
         self.inputs.keep([job.stdin for job in jobs if job.stdin])
+
+    def env_id(self, digest: bytes, body: bytes) -> int:
+        if len(self._envs) > ENVS_MAX:
+            self._envs.clear()
+        found = self._envs[digest] = super().env_id(digest, body)
+        return found
+
+    def known_env(self, digest: bytes) -> int:
+        return self._envs.get(digest, 0)
+
+    def add_at_once(self, job: Job, actor: str) -> Job | None:
+        lane = self._lanes.get((job.queue, job.needs))
+        if lane is None or not job.env or job.limit_key is not None or job.stdin or self.to.pooled:
+            return None
+        self.marks.forget()
+        with self.lock:
+            return pg_add.add(self, job.but(lane=lane), actor)
 
     def fetch_input(self, name: str, path: str) -> None:
         self.inputs.fetch(name, path)
@@ -91,12 +119,29 @@ class PostgresStore(PostgresConnection):
 
     def add_worker(self, row: WorkerRow) -> int:
         worker = super().add_worker(row)
+        if not self.to.pooled:
+            self.run(pg_link.NO_SCANS)
+            self.works = True
         for (text,) in self.run("select value from settings where name = 'lease'"):
             self.leases.lease_s = float(text)
         self.leases.begin(worker)
         self.lease_until_s = self.leases.until_s
         self.doubt_s = float("inf")  # what has become of a claim is asked until it is known
         return worker
+
+    def foresee(self, worker: int, jobs: list[Job], claims: bool) -> None:
+        asked: list[tuple[str, tuple[Any, ...]]] = [(pg_sql.HOLDS, (worker,))]
+        if jobs:
+            asked += [(pg_sql.VERSIONS, ([job.number for job in jobs],)), (sql.SOMETHING_AWAITED, ())]
+        asked += [(sql.CLOSED_LANES, ()), (sql.STOPS_ASKED, (worker,)), (sql.STOPPING, (worker,))]
+        self.expect(*asked)
+        if claims:
+            self.share_claims()
+            self.expect((sql.OPEN_LANES, ()))
+
+    def add_lane(self, *place: Any, **more: Any) -> int:
+        self._asked.pop(sql.OPEN_LANES, None)  # one more may be open now
+        return super().add_lane(*place, **more)
 
     def keep_lease(self, worker: int, lease_s: float) -> float | None:
         return self.leases.keep(worker, lease_s)
@@ -121,12 +166,18 @@ class PostgresStore(PostgresConnection):
         return SharedListener(folder, name, self.to, self.store_id)
 
     def next_due(self) -> int | None:
-        """Jobs that wait for their time and have come and gone lie in the way here too: see `pg_claim`."""
-        began = monotonic()
-        if self._due_look.allows(began):
-            self._due = super().next_due()
-            self._due_look.took(began, monotonic())
+        """Jobs that wait for their time and have come and gone lie in the way here too: see `pg_claim`. Once in a
+        transaction is enough, unless what was due has been made ready since."""
+        known = self._due_known and (self._due is None or self._due > clock.now_us())
+        if not known and self._due_look.allows(monotonic()):
+            with self.lock:
+                [(self._due,)], took_s = self.timed(sql.NEXT_DUE)
+            self._due_look.took(took_s, monotonic())
+            self._due_known = self._open
         return self._due
+
+    def limited_jobs_wait(self) -> bool:
+        return self.limits_seen and super().limited_jobs_wait()
 
     def follow_clock(self, boot_id: str, offset_us: int) -> int:
         return 0  # the server's clock is everybody's

@@ -108,6 +108,7 @@ PAUSE_SCHEDULE = "update schedules set paused = 1, note = ? where name = ?"
 RESUME_SCHEDULE = "update schedules set paused = 0, note = null, next_us = ? where name = ?"
 REMOVE_SCHEDULE = "delete from schedules where name = ?"
 HAND_OVER = "update jobs set worker = ?, version = version + 1 where number = ?"
+STOPPING = "select stopping from workers where id = ?"
 STOPS_ASKED = "select number, run, stop from jobs where worker = ? and stop is not null"
 
 ATTEMPT_STARTED = "insert into attempts (job, run, worker, started_us, log_start) values (?, ?, ?, ?, 0)"

@@ -1,0 +1,70 @@
+"""One job added by one statement, which is its own transaction: number, row, line of history, sum, in a single trip.
+
+When the answer is lost nobody knows the transaction's number. So the process that served us is ended first: from then on
+what it has done is done, and what it has not never will be. Then the job is looked for.
+"""
+
+from __future__ import annotations
+
+from time import monotonic, sleep
+
+from ..errors import Replaced, StorageError, TryAgainLater
+from ..model import Job
+from .pg_link import psycopg
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .pg_connection import PostgresConnection
+
+COLUMNS = tuple(column for column in Job.fields if column != "number")
+# Nothing is added when its environment has been removed, or its number was chosen by somebody as an id.
+ADD = f"""
+with kept as (select id from envs where id = ? for key share),
+fresh as (select take_numbers(1) as number from kept),
+new as (
+  insert into jobs (number, {", ".join(COLUMNS)}) select number, {", ".join("?" * len(COLUMNS))} from fresh
+  where not exists (select 1 from jobs as chosen where chosen.name = fresh.number::text)
+  returning number, created_us, queue, state, stage),
+told as (insert into history (job, at_us, event, stage, run, actor) select number, created_us, 'add', stage, 0, ? from new),
+counted as (insert into deltas (queue, state, stage, n) select queue, state, stage, 1 from new)
+select number as added from new"""
+END = """
+select pg_terminate_backend(pid, 2000) from pg_stat_activity
+where pid = ? and backend_start <= to_timestamp(?::double precision / 1000000)"""
+FIND = "select number from jobs where number >= ? and created_us = ? and env = ? and command = ?"
+ASK_AGAIN_S = 0.1
+
+
+def add(store: PostgresConnection, job: Job, actor: str) -> Job | None:
+    """The job with its number, on stable storage; None when it has to be added step by step. Raises TryAgainLater."""
+    began, before = monotonic(), (store.served_by, store.newest)
+    try:
+        found = store.run_here(ADD, (job.env, *job.values()[1:], actor))
+    except psycopg.Error as fault:
+        if not store._is_gone():
+            raise store._told(fault) from None
+        found = _look_for(store, job, before, began + store.doubt_s)
+        if not found:
+            raise store._told(fault) from None
+    if not found:
+        return None
+    store.newest = max(store.newest, found[0][0])
+    return job.but(number=found[0][0])
+
+
+def _look_for(store: PostgresConnection, job: Job, before: tuple[tuple[int, int], int], until_s: float) -> list[tuple[Any, ...]]:
+    served_by, newest = before
+    while monotonic() < until_s:
+        try:
+            store._alive(until_s - monotonic())
+            if all(ended for (ended,) in store.run_here(END, served_by)):
+                return store.run_here(FIND, (newest, job.created_us, job.env, job.command))
+        except Replaced:
+            raise
+        except (psycopg.Error, TryAgainLater, StorageError):
+            pass  # not back yet
+        sleep(ASK_AGAIN_S)
+    why = "the server was lost in the moment of the commit"
+    raise TryAgainLater("it is not known whether this was stored", why=why, hint="look when the server is back")
