@@ -64,6 +64,13 @@ class Machine(Place):
     def add(self, work: str, **fields: Any) -> queuectl.Job:
         return self.queue.add(self.ledger.job(work), **fields)
 
+    def until(self, word: str) -> str:
+        """Shell text that waits for `say(word)`: the test decides when the job ends, however busy the machine is."""
+        return f"until test -e {self.folder}/said-{word}; do sleep 0.05; done"
+
+    def say(self, word: str) -> None:
+        (self.folder / f"said-{word}").touch()
+
     def workers(self) -> list[int]:
         return [row.pid for row in self.queue.store.workers() if is_alive(row.pid, row.pid_start)]
 

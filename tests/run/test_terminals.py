@@ -20,27 +20,32 @@ from .conftest import Machine
 
 def test_a_second_start_adds_its_slots_and_ctrl_c_ends_only_its_own(machine: Machine) -> None:
     first, second = machine.worker("--count", "2"), machine.worker("--count", "4")
-    jobs = [machine.add("sleep 1.5") for _ in range(6)]
+    jobs = [machine.add(machine.until("go")) for _ in range(6)]
     for job in jobs:
         machine.ledger.began(job.id)  # all six at once
+    machine.say("go")
     os.kill(second.pid, signal.SIGINT)
     assert second.wait(20) == 0
     assert first.poll() is None and len(machine.workers()) == 1
-    assert [job.state for job in machine.queue.wait(*[job.id for job in jobs], timeout=20)] == ["completed"] * 6
+    assert [job.state for job in machine.queue.wait(*[job.id for job in jobs], timeout=60)] == ["completed"] * 6
     later = machine.add("true")
-    assert machine.queue.wait(later.id, timeout=20)[0].state == "completed"  # the first goes on
+    assert machine.queue.wait(later.id, timeout=60)[0].state == "completed"  # the first goes on
 
 
 def test_a_start_beside_the_keeper_of_left_jobs_takes_them_over_and_the_old_keeper_goes_with_the_last(machine: Machine) -> None:
     old = machine.worker("--count", "2")
-    short, long = machine.add("sleep 1; (exit 5)", max_retries=0), machine.add("sleep 3; (exit 6)", max_retries=0)
+    short = machine.add(machine.until("short") + "; (exit 5)", max_retries=0)
+    long = machine.add(machine.until("long") + "; (exit 6)", max_retries=0)
     machine.ledger.began(short.id), machine.ledger.began(long.id)
     workers.ask(machine.queue, workers.living(machine.queue.store), "leave")
     eventually(lambda: not machine.workers())
     assert old.poll() is None
     new = machine.worker("--count", "2")
-    done = machine.queue.wait(short.id, long.id, timeout=20)
-    assert [(job.exit_code, job.run, job.interruptions) for job in done] == [(5, 1, 0), (6, 1, 0)]
+    for job, word, code in ((short, "short", 5), (long, "long", 6)):
+        assert old.poll() is None
+        machine.say(word)
+        [done] = machine.queue.wait(job.id, timeout=60)
+        assert (done.exit_code, done.run, done.interruptions) == (code, 1, 0)
     assert old.wait(10) == 0
     assert new.poll() is None
 
@@ -50,14 +55,15 @@ def test_what_a_killed_start_ran_is_taken_over_by_the_other_terminal(machine: Ma
     first_worker = machine.the_worker()
     second = machine.worker("--count", "3")
     [second_worker] = [pid for pid in machine.workers() if pid != first_worker]
-    job = machine.add("sleep 4; (exit 7)", max_retries=0)
-    machine.add("sleep 4")
+    job = machine.add(machine.until("go") + "; (exit 7)", max_retries=0)
+    machine.add(machine.until("go"))
     machine.ledger.began(job.id)
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in (second.pid, second_worker):
             os.kill(pid, number)
     eventually(lambda: not alive(second_worker))
-    [done] = machine.queue.wait(job.id, timeout=30)
+    machine.say("go")
+    [done] = machine.queue.wait(job.id, timeout=60)
     assert machine.ledger.overlaps() == []
     assert done.exit_code == 7 and done.state == "dead"
 
