@@ -1,12 +1,12 @@
 """Tasks: Python functions that are jobs, known by a name.
 
-    import queuectl
+import queuectl
 
-    @queuectl.task
-    def resize(path, width=100): ...
+@queuectl.task
+def resize(path, width=100): ...
 
-    job = resize.add("a.png", width=9)          # now it is a job; `queuectl worker start --app MODULE` runs it
-    resize("a.png")                             # a plain call, here and now
+job = resize.add("a.png", width=9)          # now it is a job; `queuectl worker start --app MODULE` runs it
+resize("a.png")                             # a plain call, here and now
 """
 
 from __future__ import annotations
@@ -81,16 +81,15 @@ def task(function: Callable[..., Any] | None = None, *, name: str | None = None,
 
 def result(queue: Queue, job_id: str | int) -> Any:
     """What a task returned. Raises Conflict when it has not completed, NotFound when it returned nothing that JSON holds."""
-    from . import jsontext, output
+    from . import jsontext
 
     job = queue.get(job_id)
     if job.state != "completed":
         raise Conflict(f"job {job.id} has no result", why=f"it is {job.state}", hint=f"'queuectl explain {job.id}' says more")
-    attempts = queue.attempts(job)
-    start, end = output.run_range(attempts[-1]) if attempts else (0, 0)
-    path = output.log_path(queue.place.logs, job)
-    begin = max(start, (end or 0) - RESULT_MAX - 1000)
-    lines = b"".join(output.read_range(path, begin, end)).rstrip(b"\n").split(b"\n")
+    end = b""
+    for piece in queue.logs(job.id, run=job.run):
+        end = (end + piece)[-RESULT_MAX - 1000 :]
+    lines = end.rstrip(b"\n").split(b"\n")
     if not lines[-1].startswith(RESULT):
         raise NotFound(f"job {job.id} left no result", hint="only tasks do, and only what JSON can hold")
     return jsontext.loads(lines[-1][len(RESULT) :].decode())

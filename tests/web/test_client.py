@@ -11,12 +11,12 @@ import pytest
 from behaviour.harness import eventually
 
 import queuectl
-from queuectl import codec, ops
+from queuectl import NotFound, codec, ops
 from queuectl.model import Argv, Options, Query, Shell, Spec
 from queuectl.remote import RemoteQueue
 from queuectl.remote_nouns import body_of
 
-from .conftest import Server
+from .conftest import PATIENCE_S, Server
 
 
 @pytest.fixture(scope="module", params=["unix", "tcp"])
@@ -36,6 +36,16 @@ def test_a_job_is_added_waited_for_and_read(remote: RemoteQueue) -> None:
     assert b"".join(remote.logs(job.id)) == b"a b\n"
     assert [attempt.exit_code for attempt in remote.attempts(ended)] == [0]
     assert [entry.event for entry in remote.history(ended)][-1] == "finish"
+
+
+def test_what_a_task_returned_is_read_from_afar(remote: RemoteQueue) -> None:
+    job = remote.add("seq 30000; echo 'queuectl-result: {\"width\": 9}'")
+    remote.wait(job.id, timeout=PATIENCE_S)
+    assert remote.result(job.id) == {"width": 9}
+    nothing = remote.add("echo hello")
+    remote.wait(nothing.id, timeout=PATIENCE_S)
+    with pytest.raises(NotFound, match="left no result"):
+        remote.result(nothing.id)
 
 
 def test_many_jobs_are_added_and_found(remote: RemoteQueue) -> None:
