@@ -87,12 +87,12 @@ def look(site: Site, page: Any) -> dict[str, float]:
         return took_s(lambda: (page.evaluate(f"location.hash = '#/{view}'"), page.wait_for_selector(shows)))
 
     found = {
-        "overview": at("", "q-overview .figures dd"),
+        "overview": at("", "q-overview .facts dd"),
         "newest": at("jobs", "q-jobs tbody tr:nth-child(50)"),
         "oldest": at("jobs?sort=oldest&queue=pile", "q-jobs tbody tr:nth-child(50)"),
         "search": at(f"jobs?q={WAITING // 2}+of+a", "q-jobs tbody tr, q-jobs .nothing:visible"),
         "queues": at("queues", "q-queues tbody tr"),
-        "job": at("job/7", "q-job .history li"),
+        "job": at("job/7", "q-job .facts dd"),
     }
     page.evaluate("location.hash = '#/'")
     page.wait_for_timeout(3000)

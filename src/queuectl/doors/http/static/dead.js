@@ -27,7 +27,7 @@ class Dead extends View {
 		const where = { state: 'dead', reason: reason ?? 'none', ...(code === null ? {} : { exit_code: code }) };
 		return h('section.card.group', { key: title, 'data-wanted': title === this.params.get('reason') },
 			h('div.head', h('h2', icon('dead'), title), h('b', `${count(n)} ×`)),
-			newest && h('div.row', h('span.soft', 'newest'), jobLink(newest.id), h('code.cut', oneLine(newest.command)), time(newest.updated_at),
+			newest && h('div.line', h('span.soft', 'newest'), jobLink(newest.id), h('code.cut', oneLine(newest.command)), time(newest.updated_at),
 				n > 1 && link('Retry this one', () => this.act(() => actOn(newest, 'retry')))),
 			h('div.row', h('button.writes', { onclick: () => this.retry(where) }, icon('retry'), `Retry ${n === 1 ? 'it' : `all ${count(n)}`}`),
 				h('a.button', { href: `#/jobs?${new URLSearchParams(where)}` }, 'Choose among them')));

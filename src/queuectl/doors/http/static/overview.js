@@ -101,7 +101,7 @@ const finding = ({ text, href, tone }) => h('li', { 'data-tone': tone }, h('a', 
 const tile = (state, n) => h('li', { 'data-tone': state, 'data-zero': !n },
 	h('a', { href: `#/jobs?state=${state}` }, h('span', icon(state), state), h('b', { title: count(n) }, brief(n))));
 const groupLine = (group) => h('li.line', { key: reasonOf(group) }, h('b', `${brief(group.count)} ×`),
-	h('a', { href: path`#/dead?reason=${reasonOf(group)}` }, reasonOf(group)),
+	h('a.cut', { href: path`#/dead?reason=${reasonOf(group)}` }, reasonOf(group)),
 	h('span.soft.cut', oneLine(group.newest?.command)), time(group.newest?.updated_at));
 
 customElements.define('q-overview', Overview);
