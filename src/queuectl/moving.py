@@ -13,7 +13,7 @@ import os
 from contextlib import contextmanager
 from hashlib import blake2b
 
-from . import files, output, payload, spool_rows, workers
+from . import files, output, payload, spool_rows, spools, workers
 from .errors import Conflict, StorageError
 from .record import Record
 
@@ -83,6 +83,7 @@ def copy(source: Queue, target: Queue, say: Say) -> list[Compared]:
         target.store.open_tables(TABLES)
         spool_rows.moved(source.store, target.store)
         target.store.run("delete from meta where key = 'moving'")
+    spools.take_anew(target)
     return found
 
 

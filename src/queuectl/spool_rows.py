@@ -103,9 +103,9 @@ def placed(host: str | None, folder: str) -> str:
 
 
 def moved(source: Store, target: Store) -> None:
-    """The rows of a store that was copied say of this machine's folders what such a store says; others' stay others'.
-    Inside a transaction."""
-    ours = this_machine(source)
+    """In the transaction that opens a copied store: of this machine's folders its rows say what such a store says; others'
+    stay others'."""
+    ours, there = this_machine(source), this_machine(target)
     for spool in all_of(target):
         if spool.host == ours:
-            target.run("update spools set folder = ? where name = ?", (placed(this_machine(target), spool.folder), spool.name))
+            target.run("update spools set folder = ? where name = ?", (placed(there, spool.folder), spool.name))

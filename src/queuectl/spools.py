@@ -10,7 +10,7 @@ import os
 
 from . import bell, clock, codec, envs, jsontext
 from .errors import Conflict, InvalidInput, NotAllowed, StorageError, TryAgainLater
-from .model import ENDED, HOST, Argv, Options, Spec
+from .model import ENDED, HOST, WAITING, Argv, Options, Spec
 from .newjob import Origin, new_job
 from .packets import sequence
 from .packets.faults import FsplError
@@ -173,6 +173,15 @@ def delivery(spool: Spool, number: int, file: bytes) -> str:
             "allow_job_params": terms.allow_job_params,
         }
     )
+
+
+def take_anew(queue: Queue) -> None:
+    """In a store that was copied: packets whose jobs wait are taken once more, for what those need was another store's."""
+    for spool in all_of(queue.store):
+        job = _job_of(queue, spool)
+        if job is not None and job.stage in WAITING:
+            queue.cancel(job.id)
+            queue.store.run(SETTLE, (spool.name,))
 
 
 # ---------------------------------------------------------------- after a failure
