@@ -10,7 +10,7 @@ import queuectl
 
 from . import postgres
 
-ONLY_POSTGRES = {"deltas", "settings", "output", "inputs", "shown"}
+ONLY_POSTGRES = {"deltas", "settings", "inputs", "shown"}
 TIMES = {"created_at", "updated_at", "started_at", "finished_at", "next_run_at", "run_at"}
 SHOWN_FOR_PEOPLE = {"log_file", "timeout", "duration_seconds", *TIMES}
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..locate import Place
 
 SCHEMA_FILES = os.path.join(os.path.dirname(__file__), "schema", "postgres")
-SCHEMA_VERSION = 4  # the number of the newest file there
+SCHEMA_VERSION = 5  # the number of the newest file there
 MEET = f"select (select value from meta where key = 'schema'), (select value from meta where key = 'store_id'), {pg_sql.NOW_US}, "
 MEET += "pg_backend_pid(), (select last_value from job_numbers)"
 TIMELINE = "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) where not pg_is_in_recovery()"
