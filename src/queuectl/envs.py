@@ -17,6 +17,7 @@ MASK = "********"
 
 def captured(environ: Mapping[bytes, bytes], rule: str) -> dict[bytes, bytes]:
     """What a job gets of the environment: `all`, `basic` (what programs need to run at all) or `none`."""
+    environ = getattr(environ, "_data", environ)  # of os.environb: it makes its items anew, one by one
     if rule == "none":
         return {}
     if rule == "all":

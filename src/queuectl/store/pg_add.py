@@ -1,4 +1,4 @@
-"""One job added by one statement, which is its own transaction: number, row, line of history, sum, in a single trip.
+"""One job added in a single trip: number, row, line of history, sum, in a transaction that needs no word for its end.
 
 When the answer is lost nobody knows the transaction's number. So the process that served us is ended first: from then on
 what it has done is done, and what it has not never will be. Then the job is looked for.
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from .pg_connection import PostgresConnection
 
 COLUMNS = tuple(column for column in Job.fields if column != "number")
+DRAW = "select take_numbers(1)"  # apart: what somebody who was waited for has added is seen by the next statement alone
 # Nothing is added when its environment has been removed, or its number was chosen by somebody as an id.
 ADD = f"""
 with kept as (select id from envs where id = ? for key share),
-fresh as (select take_numbers(1) as number from kept),
+fresh as (select currval('job_numbers') as number from kept),
 new as (
   insert into jobs (number, {", ".join(COLUMNS)}) select number, {", ".join("?" * len(COLUMNS))} from fresh
   where not exists (select 1 from jobs as chosen where chosen.name = fresh.number::text)
@@ -41,7 +42,7 @@ def add(store: PostgresConnection, job: Job, actor: str) -> Job | None:
     """The job with its number, on stable storage; None when it has to be added step by step. Raises TryAgainLater."""
     began, before = monotonic(), (store.served_by, store.newest)
     try:
-        found = store.run_here(ADD, (job.env, *job.values()[1:], actor))
+        found = store.run_here(ADD, (job.env, *job.values()[1:], actor), first=DRAW)
     except psycopg.Error as fault:
         if not store._is_gone():
             raise store._told(fault) from None

@@ -116,9 +116,11 @@ class Wire:
             raise self._fault
         return []
 
-    def alone(self, text: str, bindings: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        """One statement outside of any transaction."""
+    def alone(self, text: str, bindings: tuple[Any, ...], first: str = "") -> list[tuple[Any, ...]]:
+        """One statement outside of any transaction, or one behind another: they are a transaction then."""
         self.open()
+        if first:
+            self.send(first)
         answer = self.send(text, bindings)
         self.sync()
         self.close()
