@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import lru_cache
 from time import gmtime, strftime
 
 from . import files
@@ -52,8 +53,12 @@ def open_log(folder: str, job: Job, now_us: int, stream: str = "") -> tuple[int,
 
 
 def header_line(run: int, now_us: int, fresh: bool) -> bytes:
-    stamp = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(now_us // 1_000_000))
-    return f"{'' if fresh else chr(10)}--- run {run} started {stamp} ---\n".encode()
+    return f"{'' if fresh else chr(10)}--- run {run} started {_stamp(now_us // 1_000_000)} ---\n".encode()
+
+
+@lru_cache(4)
+def _stamp(at_s: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(at_s))
 
 
 def read_range(path: str, start: int, end: int | None) -> Iterator[bytes]:
