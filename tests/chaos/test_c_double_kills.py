@@ -98,7 +98,7 @@ def test_jobs_left_by_worker_stop_leave_have_their_true_ends(trial: Callable[...
 def test_leave_and_then_the_keeper_killed(trial: Callable[..., Trial]) -> None:
     """What runs on is adopted; the kernel tells its end where it can (Linux 6.15), else it is interrupted."""
     one = trial()
-    one.add([job("sleep 1.5; ", f"exit {code}", code) for code in range(1, 5)])
+    one.add([job("sleep 5; ", f"exit {code}", code) for code in range(1, 5)])
     keeper = one.keeper(4)
     eventually(lambda: len(one.lines()) == 4)
     assert one.command("worker", "stop", "--leave").returncode == 0
