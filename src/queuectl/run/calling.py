@@ -25,6 +25,7 @@ from . import flight, journal, recovery, system
 from .ahead import Ahead
 from .committer import Committer, Report, Turn
 from .flight import Flight, Flights
+from .leased import Leased
 from .terms import Terms
 
 TYPE_CHECKING = False
@@ -106,7 +107,8 @@ class Caller:
             self.id = queue.store.add_worker(own_row(self._slots or self.terms.config.call_slots, self._serving))
             self.journal = journal.Journal(journal.journal_path(place.run, self.id), self.keeper)
         self._committer = Committer(queue, self.id, self._serving)
-        self._flights = Flights(self, self._landed)
+        self._flights = flights = Flights(self, self._landed)
+        self._leased = Leased(queue.store, self.terms, self._say, flights.under_way, flights.end_elsewhere)
         for fd, taken in ((self._ears.fd, self._hear), (self._committer.fd, self._committer.drain)):
             self._loop.add_reader(fd, self._wake, taken)
         self._watch_keeper()
@@ -164,6 +166,7 @@ class Caller:
         for fd in (self._ears.fd, self._committer.fd):
             self._loop.remove_reader(fd)
         self._committer.close()
+        self._leased.close()
         with self.queue.store.transaction():
             self.queue.store.remove_worker(self.id)
         self.journal.close(remove=True)
@@ -195,7 +198,8 @@ class Caller:
             self.complain(f"the journal cannot be written: {fault.strerror}")
 
     def _moments(self) -> list[float]:
-        now, moments = monotonic(), [self._next_tick]
+        now = monotonic()
+        moments = [self._next_tick, *self._leased.moments(now)]
         if self._next_due_us is not None and not self._stopping:
             moments.append(now + (self._next_due_us - clock.now_us()) / 1e6)
         if self._untold and not self._committing:
@@ -209,6 +213,8 @@ class Caller:
     def _tend(self) -> None:
         if self._next_due_us is not None and clock.now_us() >= self._next_due_us:
             self._rung, self._next_due_us = True, None
+        if self._leased.tend():
+            self._give_back_ahead()  # another may have them by now
         if self._ahead.waiting and monotonic() - self._ahead.since > plan.AHEAD_KEPT_S:
             self._give_back_ahead()
             self._pace = self._pace.but(run_s=plan.Pace().run_s)
@@ -217,7 +223,9 @@ class Caller:
 
     def _tick(self) -> None:
         """The slow poll: lost rings, callers that have died, a disk that is full."""
-        self._next_tick, self._rung = monotonic() + plan.TICK_S, True
+        self._next_tick, self._rung = monotonic() + self._leased.tick_s, True
+        if self.queue.store.shared and self._committing:
+            return  # a server that does not answer would hold the loop up
         try:
             recovery.sweep(self, only_callers=True)
             self.terms.look_at_disk()

@@ -10,10 +10,11 @@ from time import monotonic
 from .. import addresses, answers, clock, signing
 from ..codec import call_from
 from ..lifecycle import Finished, GivenBack, Interrupted
-from ..model import RERUN, Job
+from ..model import HOLD, RERUN, Job
 from . import call, recovery
 from .answer_log import AnswerLog, CannotKeep
-from .journal import Trace
+from .journal import GIVEN_BACK, Trace
+from .leased import LOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +71,13 @@ class Flights:
 
     async def close(self) -> None:
         await self._client.close()
+
+    def end_elsewhere(self) -> int:
+        """Cut what may be made elsewhere; returns how many."""
+        cut = [f for f in self.under_way.values() if not f.stopped and self._terms.options_of(f.job).if_interrupted != HOLD]
+        for flight in cut:
+            flight.stop(LOST)
+        return len(cut)
 
     def start(self, jobs: list[Job]) -> list[Flight]:
         """Write that they may be sent, in one write, and send them. Raises OSError when it cannot be written: then
@@ -138,6 +146,8 @@ class Flights:
         not_before_us = self._rest(job, ending, now)
         if flight.stopped == NOW:
             self.events.append((job, self._cut_short(job)))
+        elif flight.stopped == LOST:
+            self.events.append((job, GivenBack(GIVEN_BACK[LOST])))
         else:
             trace = flight.trace.but(
                 said=answers.said(ending.reason),

@@ -13,7 +13,7 @@ from .tree import ProcessTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from ..store.base import Store
     from .slots import Slots
@@ -24,11 +24,20 @@ LOST = "store lost"  # why such a run was stopped
 
 
 class Leased:
-    def __init__(self, store: Store, slots: Slots, terms: Terms, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        terms: Terms,
+        say: Callable[[str], None],
+        under_way: Collection[object],
+        end_elsewhere: Callable[[], int],
+    ) -> None:
+        """`end_elsewhere` asks what runs here and may start elsewhere to end, and returns how many that were."""
         self._store = store
-        self._slots = slots
         self._terms = terms
         self._say = say
+        self._under_way = under_way
+        self._end_elsewhere = end_elsewhere
         self.tick_s = min(plan.TICK_S, terms.config.lease / 8) if store.shared else plan.TICK_S
         self._seen_s = monotonic()
         self._over = Event()
@@ -43,7 +52,7 @@ class Leased:
         return self._store.lease_until_s - margin - clock.since_boot_us() / 1e6
 
     def moments(self, now_s: float) -> list[float]:
-        return [now_s + max(0.1, self.left_s())] if self._store.shared and self._slots.runs else []
+        return [now_s + max(0.1, self.left_s())] if self._store.shared and self._under_way else []
 
     def _watch(self) -> None:
         """A loop that waits for a server which does not answer cannot end what it must: then the link is broken for it."""
@@ -59,10 +68,15 @@ class Leased:
         self._seen_s = monotonic()
         if not self._store.shared or self.left_s() > 0:
             return False
-        runs = [run for run in self._slots.runs.values() if not run.ending and run.options.if_interrupted != HOLD]
-        if runs:
-            self._say(f"the store has not been reached for too long: ending {len(runs)} jobs, which may start elsewhere")
-            table = ProcessTable()
-            for run in runs:
-                self._slots.stop(run, LOST, table)
+        if ended := self._end_elsewhere():
+            self._say(f"the store has not been reached for too long: ending {ended} jobs, which may start elsewhere")
         return True
+
+
+def end_runs(slots: Slots) -> int:
+    """A worker's `end_elsewhere`."""
+    runs = [run for run in slots.runs.values() if not run.ending and run.options.if_interrupted != HOLD]
+    table = ProcessTable() if runs else None
+    for run in runs:
+        slots.stop(run, LOST, table)
+    return len(runs)

@@ -19,7 +19,7 @@ from ..model import CLAIMED, COMMAND, HOST, Job, Serving
 from ..workers import own_row
 from . import cgroup, journal, mark, recovery, rescue, system
 from .committer import Committer, Report, Turn
-from .leased import Leased
+from .leased import Leased, end_runs
 from .slots import Slots
 from .surroundings import Surroundings
 from .terms import Terms
@@ -110,7 +110,7 @@ class Worker:
             self.id = self.queue.store.add_worker(own_row(self.slots, self.serving))
             self.journal = journal.Journal(journal.journal_path(place.run, self.id), self.keeper)
         self._slots = Slots(self.queue, self.store_id, self.journal, self.terms, self._say_trouble)
-        self._leased = Leased(self.queue.store, self._slots, self.terms, self._say)
+        self._leased = Leased(self.queue.store, self.terms, self._say, self._slots.runs, lambda: end_runs(self._slots))
         self._committer = Committer(self.queue, self.id, self.serving, lambda: self._slots.runs.values())
         self._wake_fd = self._surroundings.wake_fd
         self._parent = self._watch_keeper()
