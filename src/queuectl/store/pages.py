@@ -150,12 +150,12 @@ def _by_change(store: Store, wanted: Wanted) -> tuple[list[Job], str | None]:
         f"select line.id, {columns} from (select id, job from history where id < ? order by id desc limit {LINES}) line "
         "join jobs on jobs.number = line.job "
         f"where not exists (select 1 from history later where later.job = line.job and later.id > line.id){also} "
-        "order by line.id desc"
+        "order by line.id desc limit ?"
     )
     jobs: list[Job] = []
     last, end = at, monotonic() + LOOK_S
     while True:
-        for line, *row in store.run(statement, (at, *bindings)):
+        for line, *row in store.run(statement, (at, *bindings, wanted.limit + 1 - len(jobs))):
             if len(jobs) == wanted.limit:
                 return jobs, str(last)
             jobs.append(Job(*row))
