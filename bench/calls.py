@@ -108,7 +108,7 @@ def beside_slow_ones(url: str, slow: int) -> float:
         call = queuectl.Call(url + "/slow")
         queue.add_many([codec.spec(call, {"limit_key": f"target {i}", "max_retries": 0}) for i in range(slow)])
         caller = _caller(queue.place.database)
-        while queue.store.run("select count(*) from jobs where stage = 'running'")[0][0] < slow:
+        while queue.store.run("select count(*) from attempts where pid > 0")[0][0] < slow:  # all of them sent
             time.sleep(0.05)
         began = time.perf_counter()
         job = queue.add(queuectl.Call(url))
