@@ -155,6 +155,20 @@ def queue(engine: str, open_queue: Callable[..., Queuectl]) -> Queuectl:
     return one
 
 
+_MADE: dict[Callable[[Queuectl], object], Path] = {}
+
+
+def made_once(queue: Queuectl, make: Callable[[Queuectl], object]) -> Queuectl:
+    """An empty queue after `make`. A file is copied for all but the first that want it; on a server it is made each time."""
+    if "QUEUECTL_URL" in queue.env or make not in _MADE:
+        make(queue)
+        if "QUEUECTL_URL" not in queue.env:
+            _MADE[make] = Path(shutil.copytree(queue.folder, queue.folder.parent / f"made-{make.__name__}"))
+    else:
+        shutil.copytree(_MADE[make], queue.folder, dirs_exist_ok=True)
+    return queue
+
+
 @pytest.fixture
 def as_nobody() -> list[str]:
     """A command that runs another as a user who owns nothing; skips where that cannot be."""

@@ -40,7 +40,7 @@ def test_cancelling_a_running_job_ends_its_whole_tree(queue: Queuectl) -> None:
     queue.ok("enqueue", "--command", "sleep 60 & echo $! > pid; wait")
     queue.until(lambda: (queue.folder / "pid").exists() and (queue.folder / "pid").read_text())
     queue.ok("cancel", "1")
-    queue("wait", "1", "--timeout", "20")
+    queue("wait", "1", "--timeout", "35")
     assert queue.states() == {"1": "cancelled"} and not is_alive(int((queue.folder / "pid").read_text()))
 
 
@@ -61,7 +61,7 @@ def test_retry_runs_ended_and_waiting_failures_again(queue: Queuectl) -> None:
     queue.until(lambda: queue.states() == {"1": "failed", "2": "dead"})
     queue.file("flag")
     queue.ok("retry", "1", "2")
-    assert queue("wait", "all", "--timeout", "20").rc == 0
+    assert queue("wait", "all", "--timeout", "35").rc == 0
     assert queue.ok("requeue", "--state", "dead") == ""
 
 
@@ -144,10 +144,10 @@ def test_a_paused_queue_starts_nothing_until_it_is_resumed(queue: Queuectl) -> N
     queue.ok("queue", "pause", "slow")
     queue.ok("worker-start")
     queue.ok("enqueue", "--command", "true")
-    queue.ok("wait", "2", "--timeout", "20")
+    queue.ok("wait", "2", "--timeout", "35")
     assert queue.states()["1"] == "pending" and "slow" in queue.ok("status")
     queue.ok("queue", "resume", "slow")
-    queue.ok("wait", "1", "--timeout", "20")
+    queue.ok("wait", "1", "--timeout", "35")
 
 
 def test_a_queues_limit_holds_across_slots(queue: Queuectl) -> None:

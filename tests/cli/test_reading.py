@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Queuectl
+from .conftest import Queuectl, made_once
 
 STATES = ["pending", "processing", "completed", "failed", "dead", "cancelled"]
 JOB_MODEL = [
@@ -20,12 +20,14 @@ JOB_MODEL = [
 
 @pytest.fixture
 def ran(queue: Queuectl) -> Queuectl:
-    """A queue with one completed, one dead and one waiting job."""
+    return made_once(queue, completed_dead_waiting)
+
+
+def completed_dead_waiting(queue: Queuectl) -> None:
     queue.ok("enqueue", "--id", "good", "--command", "echo 1; echo 2; echo 3")
     queue.ok("enqueue", "--id", "bad", "--command", "echo no >&2; exit 3", "--max-retries", "1")
     queue.drain()
     queue.ok("enqueue", "--id", "next", "--command", "true", "--label", "x", "--queue", "slow")
-    return queue
 
 
 # ---------------------------------------------------------------- status, list, show
@@ -161,11 +163,11 @@ def test_following_ends_at_once_when_the_job_has_ended(ran: Queuectl) -> None:
 def test_wait_gives_the_jobs_own_exit_status(queue: Queuectl) -> None:
     queue.ok("worker-start")
     queue.ok("enqueue", "--command", "sleep 0.3; exit 7", "--max-retries", "0")
-    assert queue("wait", "1", "--timeout", "20").rc == 7
+    assert queue("wait", "1", "--timeout", "35").rc == 7
     queue.ok("enqueue", "--command", "kill -9 $$", "--max-retries", "0")
-    assert queue("wait", "last", "--timeout", "20").rc == 137
+    assert queue("wait", "last", "--timeout", "35").rc == 137
     queue.ok("enqueue", "--command", "true")
-    assert queue("wait", "last", "--timeout", "20").rc == 0
+    assert queue("wait", "last", "--timeout", "35").rc == 0
     assert queue("wait", "all").rc == 1
 
 
@@ -197,7 +199,7 @@ def test_ctrl_c_leaves_the_job_of_run_running(queue: Queuectl) -> None:
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=20)
     assert running.returncode == 130 and b"goes on" in err and b"Traceback" not in err
-    assert queue("wait", "1", "--timeout", "20").rc == 0
+    assert queue("wait", "1", "--timeout", "35").rc == 0
 
 
 # ---------------------------------------------------------------- metrics, explain, workers

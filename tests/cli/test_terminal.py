@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from .conftest import Queuectl
+from .conftest import Queuectl, made_once
 
 ESCAPE = "\x1b[31mred\x1b]0;title\x07\x9b2J\u202e\r\b"
 
@@ -38,11 +38,14 @@ def on_a_terminal(queue: Queuectl, *args: str, env: dict[str, str] | None = None
 
 @pytest.fixture
 def hostile(queue: Queuectl) -> Queuectl:
-    """A queue whose jobs' commands, labels and output are full of terminal escapes."""
+    return made_once(queue, full_of_escapes)
+
+
+def full_of_escapes(queue: Queuectl) -> None:
+    """In commands, labels and output."""
     queue.ok("enqueue", "--id", "ran", "--command", r"printf 'a\033[31mb\033]0;t\007\233\r\nc\r\n\303'; printf '\251'; exit 0")
     queue.drain()
     queue.ok("enqueue", "--id", "waits", "--command", f"echo {ESCAPE}", "--label", "l\x1b[7m", "--", env={"E": ESCAPE})
-    return queue
 
 
 SHOWING = ["list", "show waits", "show waits --env", "show ran", "explain waits", "logs ran", "logs -f ran", "status", "queue list"]

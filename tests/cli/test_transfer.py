@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Queuectl
+from .conftest import Queuectl, made_once
 
 Opener = Callable[..., Queuectl]
 
@@ -23,7 +23,10 @@ def move(source: Queuectl, target: Queuectl, *words: str) -> str:
 
 @pytest.fixture
 def full(queue: Queuectl) -> Queuectl:
-    """A queue with a job in every state."""
+    return made_once(queue, in_every_state)
+
+
+def in_every_state(queue: Queuectl) -> None:
     queue.ok("enqueue", "--id", "done", "--command", "echo é", "--priority", "3", "--label", "x", "--no-retry", "4,5")
     queue.ok("enqueue", "--command", "exit 3", "--max-retries", "0", "--grace", "2")
     queue.ok("config", "set", "backoff_base", "400")
@@ -37,7 +40,6 @@ def full(queue: Queuectl) -> Queuectl:
     queue.ok("enqueue", "--id", "gone", "--command", "true")
     queue.ok("hold", "held")
     queue.ok("cancel", "gone")
-    return queue
 
 
 def test_an_export_imported_elsewhere_and_exported_again_is_the_same(full: Queuectl, open_queue: Opener) -> None:
@@ -152,10 +154,21 @@ LOWER = {
 GENUINE = {
     "Jobs": {
         "1": {
-            "id": "plain", "command": "echo plain >> ran", "state": "pending", "attempts": 0, "max_retries": 3,
-            "created_at": "2025-11-08T10:00:00.123456+00:00", "updated_at": "2025-11-08T10:00:00.123456+00:00",
-            "priority": 10, "timeout": 300, "run_at": "2025-11-08T10:00:00.123456+00:00", "log_file": "logs/plain.log",
-            "started_at": None, "finished_at": None, "duration_seconds": None, "output": None,
+            "id": "plain",
+            "command": "echo plain >> ran",
+            "state": "pending",
+            "attempts": 0,
+            "max_retries": 3,
+            "created_at": "2025-11-08T10:00:00.123456+00:00",
+            "updated_at": "2025-11-08T10:00:00.123456+00:00",
+            "priority": 10,
+            "timeout": 300,
+            "run_at": "2025-11-08T10:00:00.123456+00:00",
+            "log_file": "logs/plain.log",
+            "started_at": None,
+            "finished_at": None,
+            "duration_seconds": None,
+            "output": None,
         },
         "2": {"id": "important", "command": "echo important >> ran", "state": "pending", "attempts": 0, "priority": 1},
     },

@@ -104,7 +104,7 @@ def test_a_restart_changes_the_process_under_a_running_job(queue: Queuectl) -> N
     queue.ok("worker", "restart", "--timeout", "20")
     [after] = queue.until(lambda: queue.json("worker", "list"))
     assert after["pid"] != before["pid"]
-    queue.ok("wait", "1", "--timeout", "20")
+    queue.ok("wait", "1", "--timeout", "35")
     assert (queue.folder / "ran").read_text() == "run\n"
 
 
@@ -142,7 +142,7 @@ def test_one_job_before_five_workers_runs_once(queue: Queuectl) -> None:
     workers = [queue.start("worker", "start") for _ in range(5)]
     queue.until(lambda: queue.json("status")["active_workers"] == 5)
     queue.ok("enqueue", "--command", "echo ran >> ran; sleep 0.3")
-    queue.ok("wait", "1", "--timeout", "20")
+    queue.ok("wait", "1", "--timeout", "35")
     queue.ok("worker", "stop")
     assert [worker.wait(timeout=20) for worker in workers] == [0] * 5
     assert (queue.folder / "ran").read_text() == "ran\n"
