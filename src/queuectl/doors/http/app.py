@@ -144,7 +144,7 @@ class App:
         at_login = scope["queuectl.path"] == auth.LOGIN
         if refused.http_status == 401 and wants_page and (at_login or scope["method"] == "GET"):
             page = login.page(scope["root_path"], refused if at_login else None)
-            return Response(page, 401, {**headers, "Content-Security-Policy": login.POLICY}, "text/html")
+            return Response(page, 401, {**headers, **login.HEADERS}, "text/html")
         return Response(problems.body(refused), refused.http_status, headers, problems.PROBLEM)
 
 

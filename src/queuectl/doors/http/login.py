@@ -40,6 +40,8 @@ PAGE = """<!doctype html>
 """
 DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 POLICY = f"default-src 'none'; style-src 'sha256-{DIGEST}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+# A form of a page without referrer is sent with an Origin that is nobody's, and would be refused.
+HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"}
 
 
 def page(root: str, wrong: QueueError | None = None) -> bytes:
