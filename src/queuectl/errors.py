@@ -28,8 +28,12 @@ class QueueError(Exception):
         self.field = field
 
     def __str__(self) -> str:
-        text = f"{self.what}: {self.why}" if self.why else self.what
-        return f"{text} ({self.hint})" if self.hint else text
+        return f"{self.plain} ({self.hint})" if self.hint else self.plain
+
+    @property
+    def plain(self) -> str:
+        """Without what to do next: from who does that by itself."""
+        return f"{self.what}: {self.why}" if self.why else self.what
 
 
 class InvalidInput(QueueError):

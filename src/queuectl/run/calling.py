@@ -235,7 +235,9 @@ class Caller:
                 with self.queue.store.transaction():
                     self.queue.store.run(sql.FORGET_LIMITS, (clock.now_us(),))
             self.queue.store.checkpoint()
-        except (StorageError, TryAgainLater, OSError) as trouble:
+        except (StorageError, TryAgainLater) as trouble:
+            self.complain(trouble.plain)
+        except OSError as trouble:
             self.complain(str(trouble))
 
     def complain(self, trouble: str) -> None:

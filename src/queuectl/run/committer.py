@@ -164,7 +164,7 @@ class Committer:
                 if isinstance(trouble, TryAgainLater) and monotonic() - began > self._queue.store.busy_s_max:
                     raise  # it may be we who hold it, by a lock that could not be given back: a new process has none
                 if monotonic() - said >= SAY_AGAIN_S:
-                    print(f"queuectl: {trouble}; trying again", file=sys.stderr, flush=True)
+                    print(f"queuectl: {trouble.plain}; trying again", file=sys.stderr, flush=True)
                     said = monotonic()
                 sleep(pause)
                 pause = min(pause * 2, RETRY_S_MAX)

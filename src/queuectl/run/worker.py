@@ -244,7 +244,9 @@ class Worker:
             self.terms.prune_old()
             limits.forget_past(self.queue)
             self.queue.store.checkpoint()
-        except (StorageError, TryAgainLater, OSError) as trouble:
+        except (StorageError, TryAgainLater) as trouble:
+            self._say_trouble(trouble.plain)
+        except OSError as trouble:
             self._say_trouble(str(trouble))
 
     def _say_trouble(self, trouble: str) -> None:
