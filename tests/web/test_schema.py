@@ -89,10 +89,9 @@ def unharmed(server: Server, web: int) -> None:
     assert server.get("/healthz").status == 200
 
 
-@pytest.mark.parametrize(
-    ("phases", "examples"),
-    [("fuzzing,stateful", 8), pytest.param("coverage", 1, marks=[pytest.mark.wide, pytest.mark.timeout(600)])],
-)
+@pytest.mark.wide
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("phases", "examples"), [("fuzzing,stateful", 8), ("coverage", 1)])
 def test_no_request_makes_the_server_fail(server: Server, phases: str, examples: int) -> None:
     before = server.web
     assert sent(fuzz(server, phases, examples, seed=1)) > 200
