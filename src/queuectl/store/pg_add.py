@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from .pg_connection import PostgresConnection
 
 COLUMNS = tuple(column for column in Job.fields if column != "number")
-DRAW = "select take_numbers(1)"  # apart: what somebody who was waited for has added is seen by the next statement alone
+# Apart: what somebody who was waited for has added is seen by the next statement alone.
+DRAW = "select take_numbers(1) from envs where id = ? for key share"
 # Nothing is added when its environment has been removed, or its number was chosen by somebody as an id.
 ADD = f"""
-with kept as (select id from envs where id = ? for key share),
-fresh as (select currval('job_numbers') as number from kept),
+with fresh as (select currval('job_numbers') as number from envs where id = ?),
 new as (
   insert into jobs (number, {", ".join(COLUMNS)}) select number, {", ".join("?" * len(COLUMNS))} from fresh
   where not exists (select 1 from jobs as chosen where chosen.name = fresh.number::text)
@@ -42,7 +42,7 @@ def add(store: PostgresConnection, job: Job, actor: str) -> Job | None:
     """The job with its number, on stable storage; None when it has to be added step by step. Raises TryAgainLater."""
     began, before = monotonic(), (store.served_by, store.newest)
     try:
-        found = store.run_here(ADD, (job.env, *job.values()[1:], actor), first=DRAW)
+        found = store.run_here(ADD, (job.env, *job.values()[1:], actor), first=(DRAW, (job.env,)))
     except psycopg.Error as fault:
         if not store._is_gone():
             raise store._told(fault) from None

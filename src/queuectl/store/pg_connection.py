@@ -237,10 +237,13 @@ class PostgresConnection(Store):
         except psycopg.Error as fault:
             raise self._told(fault) from None
 
-    def run_here(self, statement: str, bindings: tuple[Any, ...], first: str = "") -> list[tuple[Any, ...]]:
+    def run_here(
+        self, statement: str, bindings: tuple[Any, ...], first: tuple[str, tuple[Any, ...]] | None = None
+    ) -> list[tuple[Any, ...]]:
         """A transaction by itself, on the connection as it stands. Raises psycopg.Error."""
         with self.lock:
-            return self._wire.alone(self._text(statement)[0], bindings, first)
+            before = (self._text(first[0])[0], first[1]) if first else None
+            return self._wire.alone(self._text(statement)[0], bindings, before)
 
     def _text(self, statement: str) -> tuple[str, bool]:
         """The statement as it runs here, and whether it brings rows."""
