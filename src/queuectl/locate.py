@@ -127,3 +127,17 @@ def _check_trusted(database: str) -> None:
         if folder == "/":
             return
         folder, sticky_is_fine = os.path.dirname(folder), True
+
+
+def umask() -> int:
+    """This process's umask, read where it can be: setting it to learn it would show to other threads."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"Umask:"):
+                    return int(line[6:], 8)
+    except OSError:
+        pass  # not Linux
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -12,6 +12,7 @@ from time import monotonic
 
 from . import bell, clock, codec, envs
 from .errors import Conflict, InvalidInput, NotFound, WaitTimeout
+from .locate import umask
 from .model import Call, Function, Job, Query, Shell, Spec
 from .newjob import Origin, new_job
 from .settings import ConfigFile
@@ -161,7 +162,7 @@ class Queue:
         body = envs.packed(variables)
         digest = envs.digest(body)
         env = self.store.known_env(digest) if known else self.store.env_id(digest, body)
-        return Origin(_cwd() if spec.cwd is None else spec.cwd, _umask(), env)
+        return Origin(_cwd() if spec.cwd is None else spec.cwd, umask(), env)
 
     # ------------------------------------------------------------ reading
 
@@ -394,17 +395,3 @@ def _cwd() -> str:
         return os.getcwd()
     except FileNotFoundError:
         raise InvalidInput("the working folder is gone", hint="cd somewhere else, or give --cwd") from None
-
-
-def _umask() -> int:
-    """This process's umask, read where it can be: setting it to learn it would show to other threads."""
-    try:
-        with open("/proc/self/status", "rb") as file:
-            for line in file:
-                if line.startswith(b"Umask:"):
-                    return int(line[6:], 8)
-    except OSError:
-        pass  # not Linux
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -23,7 +23,7 @@ from .pg_lease import Leases
 from .pg_link import psycopg, translated
 from .pg_output import Outputs
 from .pg_place import resolved
-from .pg_turns import IMPATIENT_S, Outside, Turns
+from .pg_turns import IMPATIENT_S, Outside, Turns, streamed
 from .pg_wire import Answer, Wire
 
 TYPE_CHECKING = False
@@ -295,18 +295,7 @@ class PostgresConnection(Store):
 
     def stream(self, statement: str, bindings: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows as the server finds them, from a connection of its own."""
-        reader = pg_link.connect(self.to)
-        try:
-            with reader.transaction():
-                if self.to.pooled:
-                    reader.execute(pg_link.settings_sql(self.to))
-                with psycopg.RawServerCursor(reader, name="stream") as cursor:
-                    cursor.itersize = 1000
-                    yield from cursor.execute(self._text(statement)[0], bindings)
-        except psycopg.Error as fault:
-            raise self._told(fault) from None
-        finally:
-            reader.close()
+        return streamed(self.to, self._text(statement)[0], bindings)
 
     # ------------------------------------------------------------ transactions
 

@@ -6,10 +6,14 @@ from _thread import RLock
 from threading import get_ident
 
 from ..errors import TryAgainLater
+from . import pg_link
 from .pg_link import psycopg
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
     from .pg_connection import PostgresConnection
 
 IMPATIENT_S = 2.5  # what a worker's loop waits for a server, or for those of its threads who wait for one
@@ -55,3 +59,19 @@ class Outside:
             self._store._wire.open()
         if isinstance(fault, psycopg.Error):
             raise self._store._told(fault) from None
+
+
+def streamed(to: pg_link.Address, text: str, bindings: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """Rows as the server finds them, from a connection of their own."""
+    reader = pg_link.connect(to)
+    try:
+        with reader.transaction():
+            if to.pooled:
+                reader.execute(pg_link.settings_sql(to))
+            with psycopg.RawServerCursor(reader, name="stream") as cursor:
+                cursor.itersize = 1000
+                yield from cursor.execute(text, bindings)
+    except psycopg.Error as fault:
+        raise pg_link.translated(fault, to.shown) from None
+    finally:
+        reader.close()
