@@ -78,6 +78,8 @@ class Leases:
     def lost(self, but: list[int]) -> int | None:
         """A worker whose lease has run out, its row locked; inside a transaction. `but`: those that are left alone."""
         found = self._store.run(pg_sql.LOST, (0, but))
+        if not found and self._store.run(pg_sql.SOME_LOST, (but,)):
+            self._store.run(pg_sql.END_SILENT)  # its row is locked, by itself perhaps: the next look finds it
         return int(found[0][0]) if found else None
 
     def take(self, worker: int) -> None:

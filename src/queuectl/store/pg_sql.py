@@ -127,5 +127,12 @@ HOLDS = f"select lease_us > {NOW_US} from workers where id = ? and lease_us > 0 
 LOST = f"""
 select id from workers where lease_us > 0 and lease_us < {NOW_US} - ? and boot_id <> 'restored' and not (id = any(?))
 order by id for update skip locked"""
+SOME_LOST = f"""
+select 1 from workers where lease_us > 0 and lease_us < {NOW_US} and boot_id <> 'restored' and not (id = any(?)) limit 1"""
+# A client that froze in the middle of what it sends keeps its locks: no timeout of the server's counts then.
+END_SILENT = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where datname = current_database() and usename = current_user and application_name = 'queuectl' and pid <> pg_backend_pid()
+  and state <> 'idle' and wait_event = 'ClientRead' and xact_start < clock_timestamp() - interval '30 seconds'"""
 TAKE_LEASE = "update workers set lease_us = 0 where id = ?"
 SINCE_START = "select extract(epoch from clock_timestamp() - pg_postmaster_start_time())"
