@@ -45,17 +45,22 @@ class Target:
         async def open_() -> web.AppRunner:
             app = web.Application(client_max_size=2**26)
             app.router.add_route("*", "/{what}{rest:.*}", self._answer)
-            runner = web.AppRunner(app, access_log=None)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)  # who is still slow is cut off
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
             self.port = runner.addresses[0][1]
             return runner
 
+        async def close() -> None:
+            await runner.cleanup()
+            left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and task.cancel()]
+            await asyncio.gather(*left, return_exceptions=True)
+
         runner = self._loop.run_until_complete(open_())
         ready.set()
         self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
+        self._loop.run_until_complete(close())
 
     def close(self) -> None:
         self.may_answer.set()
