@@ -1,6 +1,6 @@
 """TaskPusher's door: its routes, who may use them, its page. A push is answered when it is on disk, and waits for no target.
 
-    request → gate (credentials, Host, Origin) → route → a verb in a thread → JSON
+request → gate (credentials, Host, Origin) → route → a verb in a thread → JSON
 """
 
 from __future__ import annotations
