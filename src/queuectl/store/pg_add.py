@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 COLUMNS = tuple(column for column in Job.fields if column != "number")
 # Apart: what somebody who was waited for has added is seen by the next statement alone.
-DRAW = "select take_numbers(1) from envs where id = ? for key share"
+# And the number behind the lock: a row that has to be locked again would draw another.
+DRAW = "with kept as materialized (select id from envs where id = ? for key share) select take_numbers(1) from kept"
 # Nothing is added when its environment has been removed, or its number was chosen by somebody as an id.
 ADD = f"""
 with fresh as (select currval('job_numbers') as number from envs where id = ?),
