@@ -209,7 +209,7 @@ def test_metrics_tell_rate_durations_and_throughput(ran: Queuectl) -> None:
     found = ran.json("metrics")
     assert (found["completed"], found["dead"], found["success_rate"], found["runs"], found["runs_failed"]) == (1, 1, 0.5, 3, 2)
     assert 0 < found["average_duration_seconds"] < 5 and set(found["duration_percentiles"]) == {"p50", "p90", "p99"}
-    assert found["throughput_per_minute"]["1m"] >= 1 and "default" in found["queues"]
+    assert found["throughput_per_minute"]["1h"] > 0 and "default" in found["queues"]
     text = ran.ok("metrics")
     assert "50.0%" in text and "average duration" in text and "throughput" in text
 

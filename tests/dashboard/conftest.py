@@ -164,12 +164,18 @@ def site(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[Sit
 
 
 def comes(page: Any, expression: str, patience_s: float = PATIENCE_S, arg: Any = None) -> Any:
-    """Wait until a JavaScript expression is true. By looking again and again: the page's own policy forbids what
-    `wait_for_function` does."""
+    """Wait until a JavaScript expression is true; one about a page that is not drawn yet is not. By looking again and
+    again: the page's own policy forbids what `wait_for_function` does."""
+    from playwright.sync_api import Error
+
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
-        if found := page.evaluate(expression, arg):
-            return found
+        try:
+            if found := page.evaluate(expression, arg):
+                return found
+        except Error as fault:
+            if "of null" not in str(fault) and "of undefined" not in str(fault):
+                raise
         page.wait_for_timeout(40)
     raise AssertionError(f"never came to hold: {expression} {arg or ''}\n{page.inner_text('body')[:3000]}")
 

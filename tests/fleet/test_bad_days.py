@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,17 +27,18 @@ Opener = Callable[..., Host]
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk() -> Iterator[Path]:
     """A disk of its own, which a test may fill."""
-    folder = tmp_path / "disk"
+    above = Path(tempfile.mkdtemp(prefix="queuectl-pg-"))  # not below the test's own folder, which is this user's alone
+    above.chmod(0o755)  # the server's user has to get there
+    folder = above / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=120m,mode=755", "tmpfs", str(folder)]
     if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("NOT TESTED: needs root, to mount a disk that can be filled")
-    for above in [*folder.parents][:3]:
-        above.chmod(above.stat().st_mode | 0o011)  # the server's user has to get there
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+    shutil.rmtree(above)
 
 
 @pytest.mark.wide

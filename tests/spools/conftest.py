@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from behaviour.harness import EACH_ENGINE, ENGINES, FAST, Place, eventually
 
 import queuectl
 from queuectl.packet import Command, Nop, Packet, encode
 from queuectl.packets import queuedir
-from tests.behaviour.harness import EACH_ENGINE, ENGINES, FAST, Place, eventually
 
 FSPL = [sys.executable, "-m", "queuectl.compat.fspl"]
 COUNT = itertools.count()

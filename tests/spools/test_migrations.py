@@ -9,13 +9,13 @@ from pathlib import Path
 
 import apsw
 import pytest
+from behaviour.harness import Place
 
 import queuectl
 from queuectl import clock
 from queuectl.errors import StorageError
 from queuectl.store import migrate
 from queuectl.store.sqlite import APPLICATION_ID, SCHEMA_FILES, SCHEMA_VERSION
-from tests.behaviour.harness import Place
 
 KILLED_AT = """
 import os, sys, apsw, queuectl

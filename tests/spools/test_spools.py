@@ -9,9 +9,9 @@ import sys
 import time
 
 import pytest
+from behaviour.harness import alive, eventually, states
 
 from queuectl.packet import Command, Fail, Nop, Packet, encode
-from tests.behaviour.harness import alive, eventually, states
 
 from .conftest import Folder, Spooled, settle
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from behaviour.harness import alive, eventually, states
 
 from queuectl.packets.names import done_name
-from tests.behaviour.harness import alive, eventually, states
 
 from .conftest import FSPL, Folder, Spooled
 

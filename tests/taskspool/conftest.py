@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from behaviour.harness import ENGINES
 
 import queuectl
-from tests.behaviour.harness import ENGINES
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0

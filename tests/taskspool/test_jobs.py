@@ -9,8 +9,7 @@ import subprocess
 import sys
 
 import pytest
-
-from tests.behaviour.harness import EACH_ENGINE
+from behaviour.harness import EACH_ENGINE
 
 from .conftest import Spooler, eventually
 
