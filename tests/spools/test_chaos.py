@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900), pytest.mark.engine("s
 LONG = os.environ.get("QUEUECTL_CHAOS") == "long"
 DELIVERY_CALLS = ("flock", "openat", "rename", "fsync", "vfork,clone,clone3", "wait4", "exit_group")
 WATCH_CALLS = ("flock", "rename", "fsync,fdatasync", "pwrite64", "openat", "epoll_wait", "fcntl")
-MOST = 400 if LONG else 12  # kills of one kind
+MOST = 400 if LONG else 8  # kills of one kind
 
 
 @pytest.fixture
