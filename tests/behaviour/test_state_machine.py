@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -293,4 +294,9 @@ TestAnyOrderOfVerbs.settings = settings(
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
 class TestManyOrdersOfVerbs(QueueMachine.TestCase):  # type: ignore[name-defined,misc]
-    settings = settings(max_examples=800, stateful_step_count=80, deadline=None, suppress_health_check=list(HealthCheck))
+    settings = settings(
+        max_examples=800 if os.environ.get("QUEUECTL_CHAOS") == "long" else 200,
+        stateful_step_count=80,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
