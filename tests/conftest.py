@@ -53,7 +53,7 @@ def nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     guard.stdin.write(b"".join(mark + b"\n" for mark in marks))
     guard.stdin.flush()
     yield
-    for command in leftovers.end(marks):
+    for command in leftovers.end(*marks):
         warnings.warn(f"a test has left this behind: {command}", stacklevel=1)
     guard.stdin.close()
     guard.wait()

@@ -18,36 +18,36 @@ ENOUGH_S = 10.0
 PLACES = (b"PWD=", b"OLDPWD=", b"_=")
 
 
-def found(marks: list[bytes]) -> list[int]:
-    """The processes in whose environment one of these texts stands; not this one."""
+def marked(*marks: bytes) -> list[int]:
+    """The living processes in whose environment one of these texts stands; not this one."""
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
     return [pid for pid in pids if _is_marked(pid, marks)]
 
 
-def _is_marked(pid: int, marks: list[bytes]) -> bool:
+def _is_marked(pid: int, marks: tuple[bytes, ...]) -> bool:
     try:
         environ = Path(f"/proc/{pid}/environ").read_bytes()
         if not any(mark in environ for mark in marks) or Path(f"/proc/{pid}/comm").read_bytes() == b"postgres\n":
             return False
     except OSError:  # it has ended, or is another user's
         return False
-    lines = [line for line in environ.split(b"\0") if not line.startswith(PLACES)]
+    lines = [line + b"\0" for line in environ.split(b"\0") if not line.startswith(PLACES)]
     return any(mark in line for line in lines for mark in marks)
 
 
-def end(marks: list[bytes]) -> list[str]:
+def end(*marks: bytes) -> list[str]:
     """Kill them, and whom they start meanwhile; returns the command lines of those that were there at first."""
-    first = [_command(pid) for pid in found(marks)]
+    first = [_command(pid) for pid in marked(*marks)]
     until, quiet = time.monotonic() + ENOUGH_S, 0
     while quiet < 3 and time.monotonic() < until:  # who is just taking another's place cannot be seen
-        left = found(marks)
+        left = marked(*marks)
         quiet = 0 if left else quiet + 1
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
                 pass
-        time.sleep(0.02)
+        time.sleep(0.01)
     return first
 
 
@@ -61,7 +61,7 @@ def _command(pid: int) -> str:
 def main() -> None:
     """The marks, a line each; then the end of the pipe. Folders of the run whose names begin with a mark go too."""
     marks = sys.stdin.buffer.read().splitlines()
-    end(marks)
+    end(*marks)
     for mark in map(os.fsdecode, marks):
         for path in Path(mark).parent.glob(Path(mark).name + "*") if not mark.endswith("/") else ():
             shutil.rmtree(path, ignore_errors=True)

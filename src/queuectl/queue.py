@@ -1,8 +1,8 @@
 """The verbs: everything a door can ask of a queue. Each is one transaction and rings the bell after it.
 
-queue = queuectl.open()
-job = queue.add(["ffmpeg", "-i", "in.mkv", "out.mp4"], priority=5)
-queue.wait(job.id)
+    queue = queuectl.open()
+    job = queue.add(["ffmpeg", "-i", "in.mkv", "out.mp4"], priority=5)
+    queue.wait(job.id)
 """
 
 from __future__ import annotations

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .store.base import Store
 
 BELL = "spools"  # wakes who watches the folders
-WATCH_LOCK = "spools.lock"  # who watches them has it, beside the bells
 ON_ERROR = ("stop", "delete", "leave")  # what a packet leads to whose job has failed for good; Filespooler's `retry` is `stop`
 PASSED_BY = 69  # exit status of a run that finds its packet's number passed by another program
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from time import monotonic
+from time import monotonic, sleep
 
 from . import bell, clock
 from .model import Serving, WorkerRow
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from .store.base import Store
 
 WAIT_POLL_S = 0.5
+WATCH_LOCK = "spools.lock"  # who watches the folders of spools has it, beside the bells
 
 
 def living(store: Store) -> list[WorkerRow]:
@@ -77,3 +79,19 @@ def wait_for_heirs(queue: Queue, gone: list[WorkerRow], timeout_s: float) -> int
             if found >= len(gone) or monotonic() > deadline:
                 return found
             ears.wait(0.02)
+
+
+def wait_until_unwatched(run_folder: str, timeout_s: float) -> None:
+    """Until the folders of spools are free for other programs: a moment after the last worker, whose keeper ends the watch."""
+    try:
+        lock = os.open(os.path.join(run_folder, WATCH_LOCK), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    deadline = monotonic() + timeout_s
+    while monotonic() < deadline:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            sleep(0.01)
+    os.close(lock)

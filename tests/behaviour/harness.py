@@ -7,7 +7,6 @@ its pid when the test is over.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import leftovers
 import pytest
+from leftovers import marked as marked
 
 import queuectl
 from queuectl.model import Job
@@ -55,20 +56,6 @@ def alive(pid: int) -> bool:
     return stat[stat.rindex(b")") + 2 :][:1] not in (b"Z", b"X")
 
 
-def marked(*marks: bytes) -> list[int]:
-    """The living processes in whose environment one of these texts stands."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
-            try:
-                environ = Path(f"/proc/{name}/environ").read_bytes()
-            except OSError:
-                continue
-            if any(mark in environ for mark in marks) and alive(int(name)):
-                found.append(int(name))
-    return found
-
-
 class Place:
     """One queue of one test: opens it, starts workers on it, and ends whatever it has started."""
 
@@ -77,13 +64,16 @@ class Place:
         self.folder = folder
         self.queues: list[queuectl.Queue] = []
         self.processes: list[subprocess.Popen[Any]] = []
-        self.mark = f"QUEUECTL_URL={url}\0".encode()
+        self.marks = {f"QUEUECTL_URL={url}\0".encode()}
         self.environ = {**os.environ, "QUEUECTL_URL": url, "XDG_STATE_HOME": f"{folder}/state"}
-        os.environ["XDG_STATE_HOME"] = f"{folder}/state"
+        self._state_before = os.environ.get("XDG_STATE_HOME")
+        os.environ["XDG_STATE_HOME"] = f"{folder}/state"  # for queues that this process opens
 
     def open(self, **settings: Any) -> queuectl.Queue:
         queue = queuectl.open(self.url)
         self.queues.append(queue)
+        [(store_id,)] = queue.store.run("select value from meta where key = 'store_id'")
+        self.marks.add(f"QUEUECTL_RUN={store_id}:".encode())
         for name, value in settings.items():
             queue.settings.set(name, value)
         return queue
@@ -111,26 +101,14 @@ class Place:
         return keeper
 
     def end(self) -> None:
-        marks = [self.mark]
-        for queue in self.queues:
-            try:
-                [(store_id,)] = queue.store.run("select value from meta where key = 'store_id'")
-                marks.append(f"QUEUECTL_RUN={store_id}:".encode())
-            except Exception:  # a test may have closed or broken it
-                pass
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
-        quiet = 0
-        while quiet < 3:  # a worker that is just taking its keeper's place has no environment to be seen
-            found = marked(*marks)
-            quiet = 0 if found else quiet + 1
-            for pid in found:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            time.sleep(0.01)
+        leftovers.end(*self.marks)
+        if self._state_before is None:
+            os.environ.pop("XDG_STATE_HOME", None)
+        else:
+            os.environ["XDG_STATE_HOME"] = self._state_before
         for process in self.processes:
             process.wait(PATIENCE_S)
             for stream in (process.stdin, process.stdout, process.stderr):

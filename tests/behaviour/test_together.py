@@ -128,7 +128,7 @@ def test_every_file_is_its_owners_alone_from_the_first_instant(place: Place, no_
     inside.mkdir(mode=0o700)
     place.url = f"sqlite://{inside}/queuectl.db"
     place.environ["QUEUECTL_URL"] = place.url
-    place.mark = f"QUEUECTL_URL={place.url}\0".encode()
+    place.marks.add(f"QUEUECTL_URL={place.url}\0".encode())
 
     def nothing_is_open_to_others(step: str) -> None:
         assert (step, others_may(inside)) == (step, [])

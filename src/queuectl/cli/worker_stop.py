@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from time import monotonic, sleep
-
-from .. import codec, spools, workers
+from .. import codec, workers
 from ..errors import InvalidInput, StorageError, WaitTimeout
 from .command import Arguments, Command, Option
 from .open import the_queue
@@ -36,7 +32,7 @@ def _ask(what: str, arguments: Arguments) -> int:
         if what == "restart" and not left:
             again = workers.wait_for_heirs(queue, running, START_S)
         elif not left and not workers.living(queue.store):
-            _wait_until_unwatched(queue.place.run)
+            workers.wait_until_unwatched(queue.place.run, START_S)
     if left:
         raise WaitTimeout(f"{len(left)} workers have not ended yet", hint="they end when their jobs do; --now ends those")
     if what == "restart" and again < len(running):
@@ -44,22 +40,6 @@ def _ask(what: str, arguments: Arguments) -> int:
         raise StorageError("not every worker has begun anew", why=why, hint="'queuectl worker list', 'queuectl worker start'")
     note(f"{len(running)} worker{'' if len(running) == 1 else 's'} {'restarted' if what == 'restart' else 'stopped'}")
     return 0
-
-
-def _wait_until_unwatched(folder: str) -> None:
-    """Until the folders of spools are free for other programs: a moment after the last worker, whose keeper ends the watch."""
-    try:
-        lock = os.open(os.path.join(folder, spools.WATCH_LOCK), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    deadline = monotonic() + START_S
-    while monotonic() < deadline:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            sleep(0.01)
-    os.close(lock)
 
 
 START_S = 15.0  # a keeper starts the next worker at once

@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 
     from ..model import Job, Options
     from ..queue import Queue
-    from .journal import Journal
 
     T = TypeVar("T")
 
 
-# A link, a folder or a file of somebody else stands where the log should be: the job's own misfortune, not the system's.
 ENVIRONMENTS_MAX = 50  # kept ready; a few shells that add jobs, not every one that ever did
+# A link, a folder or a file of somebody else stands where the log should be: the job's own misfortune, not the system's.
 IN_THE_WAY = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES)
 
 

@@ -15,7 +15,7 @@ from _queue import SimpleQueue
 from threading import Thread
 from time import monotonic
 
-from .. import bell, errors, files, spool_rows, spools
+from .. import bell, errors, files, spool_rows, spools, workers
 from ..locate import from_argument
 from ..packets.faults import FsplError
 from ..packets.stored import Stored
@@ -267,7 +267,7 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a lock for each spool with a packet on its way
     try:
         queue = Queue(from_argument(arguments[0], os.environ), create=False, actor="spools")
-        with queue, files.exclusive(os.path.join(queue.place.run, spools.WATCH_LOCK)):
+        with queue, files.exclusive(os.path.join(queue.place.run, workers.WATCH_LOCK)):
             Watch(queue).run()
     except errors.QueueError as fault:
         say(f"spools: {fault}")

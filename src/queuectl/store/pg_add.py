@@ -6,10 +6,10 @@ what it has done is done, and what it has not never will be. Then the job is loo
 
 from __future__ import annotations
 
-from time import monotonic, sleep
+from time import monotonic
 
-from ..errors import Replaced, StorageError, TryAgainLater
 from ..model import Job
+from .pg_doubt import settled
 from .pg_link import psycopg
 
 TYPE_CHECKING = False
@@ -36,7 +36,6 @@ END = """
 select pg_terminate_backend(pid, 2000) from pg_stat_activity
 where pid = ? and backend_start <= to_timestamp(?::double precision / 1000000)"""
 FIND = "select number from jobs where number >= ? and created_us = ? and env = ? and command = ?"
-ASK_AGAIN_S = 0.1
 
 
 def add(store: PostgresConnection, job: Job, actor: str) -> Job | None:
@@ -47,7 +46,7 @@ def add(store: PostgresConnection, job: Job, actor: str) -> Job | None:
     except psycopg.Error as fault:
         if not store._is_gone():
             raise store._told(fault) from None
-        found = _look_for(store, job, before, began + store.doubt_s)
+        found = _look_for(store, job, before, began)
         if not found:
             raise store._told(fault) from None
     if not found:
@@ -56,17 +55,12 @@ def add(store: PostgresConnection, job: Job, actor: str) -> Job | None:
     return job.but(number=found[0][0])
 
 
-def _look_for(store: PostgresConnection, job: Job, before: tuple[tuple[int, int], int], until_s: float) -> list[tuple[Any, ...]]:
+def _look_for(store: PostgresConnection, job: Job, before: tuple[tuple[int, int], int], began: float) -> list[tuple[Any, ...]]:
     served_by, newest = before
-    while monotonic() < until_s:
-        try:
-            store._alive(until_s - monotonic())
-            if all(ended for (ended,) in store.run_here(END, served_by)):
-                return store.run_here(FIND, (newest, job.created_us, job.env, job.command))
-        except Replaced:
-            raise
-        except (psycopg.Error, TryAgainLater, StorageError):
-            pass  # not back yet
-        sleep(ASK_AGAIN_S)
-    why = "the server was lost in the moment of the commit"
-    raise TryAgainLater("it is not known whether this was stored", why=why, hint="look when the server is back")
+
+    def ask() -> list[tuple[Any, ...]] | None:
+        if not all(ended for (ended,) in store.run_here(END, served_by)):
+            return None
+        return store.run_here(FIND, (newest, job.created_us, job.env, job.command))
+
+    return settled(store, began, ask)

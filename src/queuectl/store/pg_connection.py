@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from threading import get_ident
-from time import monotonic, sleep
+from time import monotonic
 
 from .. import clock
 from ..errors import NotFound, Replaced, StorageError, TryAgainLater
@@ -18,6 +18,7 @@ from . import migrate, pg_batch, pg_link, pg_sql, sql
 from .base import Store
 from .pg_bell import Ringer
 from .pg_claim import Marks, Patience
+from .pg_doubt import settled
 from .pg_input import Inputs
 from .pg_lease import Leases
 from .pg_link import psycopg, translated
@@ -42,7 +43,6 @@ COPY_ROWS = 500  # from so many on, rows are copied in rather than inserted
 COPIED = re.compile(r"insert into (\w+) \(([\w, ]+)\) values \([?, ]+\)")  # a plain insert of rows
 DOUBT_S = 9.5  # how long the outcome of a lost commit is asked for, from the commit on
 SOON_S = 3.0  # a link that is lost without much waiting is made anew at once
-ASK_AGAIN_S = 0.1
 
 
 class PostgresConnection(Store):
@@ -379,20 +379,11 @@ class PostgresConnection(Store):
         pg_link.shut(self._db)
 
     def _was_committed(self, xid: str, began: float) -> bool:
-        """What became of a commit whose answer never came. Raises TryAgainLater when nobody can be asked in time."""
-        while (left := began + self.doubt_s - monotonic()) > 0:
-            try:
-                self._alive(min(left, 5.0))
-                [(status,)] = self._db.execute("select pg_xact_status(%s::xid8)", (xid,)).fetchall()
-                if status in ("committed", "aborted"):
-                    return bool(status == "committed")
-            except Replaced:
-                raise
-            except (psycopg.Error, TryAgainLater, StorageError):
-                pass  # not back yet
-            sleep(ASK_AGAIN_S)
-        why = "the server was lost in the moment of the commit"
-        raise TryAgainLater("it is not known whether this was stored", why=why, hint="look when the server is back")
+        def ask() -> bool | None:
+            [(status,)] = self._db.execute("select pg_xact_status(%s::xid8)", (xid,)).fetchall()
+            return {"committed": True, "aborted": False}.get(str(status))
+
+        return settled(self, began, ask)
 
     def _told(self, fault: psycopg.Error) -> Exception:
         return translated(fault, self.to.shown)
