@@ -6,12 +6,13 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from behaviour import postgres
-from fleet.hosts import Host, Link, need_namespaces, until
+from fleet.hosts import Host, machines, need_namespaces, until
 
 import queuectl
 from queuectl import Query, Queue, limits
@@ -42,18 +43,8 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
 
 @pytest.fixture
 def host(queue: Queue, tmp_path: Path) -> Iterator[Opener]:
-    opened: list[Host] = []
-
-    def open_one(name: str) -> Host:
-        link = Link(len(opened) + 1)
-        opened.append(Host(name, postgres.over_tcp(queue.place.url, link.ours), tmp_path, link))
-        return opened[-1]
-
-    yield open_one
-    for one in opened:
-        one.end()
-        if one.net:
-            one.net.remove()
+    with machines(tmp_path, queue.place.url) as host:
+        yield partial(host, net=True)
 
 
 def specs(draw: random.Random, n: int, ledger: Path) -> list[Spec]:

@@ -10,7 +10,7 @@ from behaviour import postgres
 
 import queuectl
 
-from .hosts import Host, Link, need_namespaces
+from .hosts import Host, machines
 
 
 @pytest.fixture
@@ -34,18 +34,5 @@ def queue(store: str) -> Iterator[queuectl.Queue]:
 
 @pytest.fixture
 def host(store: str, queue: queuectl.Queue, tmp_path: Path) -> Iterator[Callable[..., Host]]:
-    """Opens machines: `host("a")`, `host("b", net=True)` with a link that can be cut."""
-    need_namespaces()
-    opened: list[Host] = []
-
-    def open_one(name: str, net: bool = False, url: str = store, **env: str) -> Host:
-        link = Link(len(opened) + 1) if net else None
-        where = postgres.over_tcp(url, link.ours) if link else url
-        opened.append(Host(name, where, tmp_path, link, env))
-        return opened[-1]
-
-    yield open_one
-    for one in opened:
-        one.end()
-        if one.net:
-            one.net.remove()
+    with machines(tmp_path, store) as host:
+        yield host

@@ -13,11 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from behaviour import postgres
 
 PROGRAM = [sys.executable, "-m", "queuectl"]
 PATIENCE_S = 90.0
@@ -147,6 +149,27 @@ class Link:
         self.mend()
         subprocess.run(["ip", "link", "del", self._device], capture_output=True)
         subprocess.run(["ip", "netns", "del", self.name], capture_output=True)
+
+
+@contextmanager
+def machines(home: Path, store: str) -> Iterator[Callable[..., Host]]:
+    """Opens machines: `host("a")`, `host("b", net=True)` with a link that can be cut. They end with the block."""
+    need_namespaces()
+    opened: list[Host] = []
+
+    def host(name: str, net: bool = False, url: str = store, **env: str) -> Host:
+        link = Link(len(opened) + 1) if net else None
+        where = postgres.over_tcp(url, link.ours) if link else url
+        opened.append(Host(name, where, home, link, env))
+        return opened[-1]
+
+    try:
+        yield host
+    finally:
+        for one in opened:
+            one.end()
+            if one.net:
+                one.net.remove()
 
 
 def until(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
