@@ -6,7 +6,6 @@ a redirect. Nothing is taken from this process's environment: no proxy, no netrc
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import socket
@@ -54,6 +53,14 @@ class Ending(Record):
     busy_s: float | None = None
 
 
+class Alike:
+    """Calls that are alike in all that they say, and the request that they begin with, once it was put together."""
+
+    def __init__(self, asked: Call) -> None:
+        self.asked = asked
+        self.first: Request | None = None
+
+
 class Failure(Exception):
     """A call that failed for a reason that a word says; `detail` goes into the log."""
 
@@ -88,58 +95,74 @@ class Client:
     async def close(self) -> None:
         await self._wire.close()
 
-    async def call(self, asked: Call, message_id: str, terms: Terms, log: AnswerLog) -> Ending:
+    async def call(self, alike: Alike, message_id: str, terms: Terms, log: AnswerLog) -> Ending:
         """Raises nothing but CannotKeep, and what a cancelled task does. `message_id` is the same on each attempt."""
         self.rules = terms.rules
         try:
-            async with asyncio.timeout(terms.timeout_s or None):
-                return await self._follow(asked, message_id, terms, log)
+            return await self._follow(alike, message_id, terms, log)
         except Failure as failure:
             return _told(log, failure)
-        except TimeoutError as fault:
-            connecting = isinstance(fault, aiohttp.ConnectionTimeoutError)
-            after = terms.connect_s if connecting else terms.timeout_s
-            what = "no connection" if connecting else "no whole answer"
-            return _told(log, Failure("connect timeout" if connecting else "timeout", f"{what} after {after:g} s"))
+        except aiohttp.ConnectionTimeoutError:
+            return _told(log, Failure("connect timeout", f"no connection after {terms.connect_s:g} s"))
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as fault:
             return _told(log, failure_of(fault))
 
-    async def _follow(self, asked: Call, message_id: str, terms: Terms, log: AnswerLog) -> Ending:
+    async def _follow(self, alike: Alike, message_id: str, terms: Terms, log: AnswerLog) -> Ending:
         """The request, and wherever it is redirected to."""
-        target, method, body = _target(asked.url), asked.method, (asked.body or "").encode()
-        headers, tls = self._headers(asked, message_id, body), _tls(terms.ca) if asked.verify and terms.ca else asked.verify
+        asked = alike.asked
+        request = alike.first = alike.first or _first(asked)
+        own, tls = self._own_headers(asked, request, message_id), _tls(terms.ca) if asked.verify and terms.ca else asked.verify
         for _ in range(asked.redirects + 1):
-            answer = await self._wire.exchange(Request(method, target, headers, body, tls, asked.proxy), terms.connect_s)
+            answer = await self._wire.exchange(request, own, tls, terms.connect_s)
             try:
                 place = answer.headers.get("Location") if answer.status in MOVED and asked.redirects else None
                 if place is None:
                     return await _take(asked, answer, terms, log)
-                following = _following(target, place)
+                following = _following(request.target, place)
                 log.note(f"queuectl: {answer.status}, redirected to {following}\n".encode())
             finally:
                 answer.release()
-            if answer.status not in KEEPS_METHOD and method not in ("GET", "HEAD"):
-                method, body = "GET", b""
-                headers = [(name, text) for name, text in headers if not name.lower().startswith(("content-", "webhook-"))]
-            if following.origin() != target.origin():
-                headers = [(name, text) for name, text in headers if name.lower() not in TO_ONE_PLACE]
-            target = following
+            request, own = _redirected(request, own, answer.status, following), []
         raise Failure("too many redirects", f"redirected more than {asked.redirects} times")
 
-    def _headers(self, asked: Call, message_id: str, body: bytes) -> list[tuple[str, str]]:
-        given = {name.lower() for name, _ in asked.headers}
-        found = [*asked.headers]
-        if "idempotency-key" not in given:
-            found.append(("Idempotency-Key", message_id))
-        if body and "content-type" not in given:
-            found.append(("Content-Type", "application/json" if body[:1] in (b"{", b"[") else "text/plain; charset=utf-8"))
+    def _own_headers(self, asked: Call, request: Request, message_id: str) -> list[tuple[str, str]]:
+        """Those that no other call has."""
+        own = [] if "idempotency-key" in request.given else [("Idempotency-Key", message_id)]
         if asked.sign:
             try:
                 key = self._secrets.key(asked.sign)
             except QueueError as fault:
                 raise Failure("not signed", str(fault)) from None
-            found += signing.headers(key, message_id, int(time()), body).items()
-        return found
+            own += signing.headers(key, message_id, int(time()), request.body).items()
+        return own
+
+
+def _first(asked: Call) -> Request:
+    """As its URL was written, when it was written as it is sent."""
+    try:
+        target = URL(asked.url, encoded=asked.url.isascii())
+    except ValueError as fault:
+        raise Failure("bad url", f"{asked.url} is no address: {fault}", final=True) from None
+    headers, body = [*asked.headers], (asked.body or "").encode()
+    if body and "content-type" not in {name.lower() for name, _ in headers}:
+        headers.append(("Content-Type", "application/json" if body[:1] in (b"{", b"[") else "text/plain; charset=utf-8"))
+    return Request(asked.method, target, headers, body, asked.proxy)
+
+
+def _redirected(request: Request, own: list[tuple[str, str]], status: int, following: URL) -> Request:
+    """What is secret stays with the place it was meant for."""
+    method, body, headers = request.method, request.body, [*request.headers, *own]
+    if status not in KEEPS_METHOD and method not in ("GET", "HEAD"):
+        method, body = "GET", b""
+        headers = [(name, text) for name, text in headers if not name.lower().startswith(("content-", "webhook-"))]
+    if following.origin() != request.target.origin():
+        headers = [(name, text) for name, text in headers if name.lower() not in TO_ONE_PLACE]
+    return Request(method, following, headers, body, request.proxy)
+
+
+def late(terms: Terms, log: AnswerLog) -> Ending:
+    """It was cut for its time was over."""
+    return _told(log, Failure("timeout", f"no whole answer after {terms.timeout_s:g} s"))
 
 
 def _tls(ca: str) -> ssl.SSLContext:
@@ -157,14 +180,6 @@ def _trusting(ca: str, changed_ns: int) -> ssl.SSLContext:
     return context
 
 
-def _target(url: str) -> URL:
-    """As it was written, when it was written as it is sent."""
-    try:
-        return URL(url, encoded=url.isascii())
-    except ValueError as fault:
-        raise Failure("bad url", f"{url} is no address: {fault}", final=True) from None
-
-
 def _following(target: URL, place: str) -> URL:
     try:
         following = target.join(URL(place, encoded=place.isascii()))
@@ -178,14 +193,14 @@ def _following(target: URL, place: str) -> URL:
 
 async def _take(asked: Call, answer: Answer, terms: Terms, log: AnswerLog) -> Ending:
     """Keep the answer and judge it."""
-    kept, head, size, cut = [], answer.head(), 0, False
-    while piece := await answer.content.readany():
+    kept, head, size, cut, whole = [], answer.head(), 0, False, False
+    while not whole and (piece := await answer.content.readany()):
         room = terms.output_max - size
         size += len(piece)
         piece = piece[:room]
         if asked.expect_body is not None:
             kept.append(piece)
-        if answer.content.at_eof():
+        if whole := answer.content.at_eof():
             log.note(head + piece)
         else:
             log.write(head + piece)

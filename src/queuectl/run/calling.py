@@ -199,7 +199,7 @@ class Caller:
 
     def _moments(self) -> list[float]:
         now = monotonic()
-        moments = [self._next_tick, *self._leased.moments(now)]
+        moments = [self._next_tick, self._flights.first_ends, *self._leased.moments(now)]
         if self._next_due_us is not None and not self._stopping:
             moments.append(now + (self._next_due_us - clock.now_us()) / 1e6)
         if self._untold and not self._committing:
@@ -213,6 +213,7 @@ class Caller:
     def _tend(self) -> None:
         if self._next_due_us is not None and clock.now_us() >= self._next_due_us:
             self._rung, self._next_due_us = True, None
+        self._flights.end_late(monotonic())
         if self._leased.tend():
             self._give_back_ahead()  # another may have them by now
         if self._ahead.waiting and monotonic() - self._ahead.since > plan.AHEAD_KEPT_S:

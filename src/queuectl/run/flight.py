@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 from time import monotonic
@@ -23,22 +24,23 @@ if TYPE_CHECKING:
 
     from ..config import Config
     from ..lifecycle import Event
-    from ..model import Call
     from .calling import Caller
 
-CANCEL, NOW = "cancel", "now"
+CANCEL, NOW, LATE = "cancel", "now", "late"
 PARSED_MAX, PARSED_LENGTH_MAX = 500, 5_000
 
 
 class Flight:
     """One call under way."""
 
-    __slots__ = ("began", "job", "over", "stopped", "task", "trace")
+    __slots__ = ("began", "ends", "job", "over", "stopped", "task", "terms", "trace")
 
-    def __init__(self, job: Job, trace: Trace) -> None:
+    def __init__(self, job: Job, trace: Trace, terms: call.Terms) -> None:
         self.job = job
         self.trace = trace
+        self.terms = terms
         self.began = monotonic()
+        self.ends = self.began + (terms.timeout_s or math.inf)
         self.over = False
         self.stopped = ""
         self.task: asyncio.Task[None] | None = None
@@ -55,7 +57,8 @@ class Flights:
     def __init__(self, caller: Caller, landed: Callable[[Flight], None]) -> None:
         self.under_way: dict[tuple[int, int], Flight] = {}
         self.events: list[tuple[Job, Event]] = []
-        self._parsed: dict[str, Call] = {}  # piles of calls are often alike
+        self._parsed: dict[str, call.Alike] = {}  # piles of calls are often alike
+        self.first_ends = math.inf  # no time of a call under way is over before
         self.kept: list[tuple[Any, ...]] = []  # answers for the store, rows of PUT_OUTPUT
         self.rests: dict[str, int] = {}  # targets that asked to be left alone, until when
         self._busy_times: dict[str, int] = {}  # how often in a row each of them did
@@ -83,12 +86,25 @@ class Flights:
         """Write that they may be sent, in one write, and send them. Raises OSError when it cannot be written: then
         nothing is sent."""
         now = clock.now_us()
-        flights = [Flight(job, self._journal.calling(Trace(job.number, job.run, started_us=now, sent=1))) for job in jobs]
+        flights = [self._begun(Trace(job.number, job.run, started_us=now, sent=1), job) for job in jobs]
         self._journal.flush()
+        self.first_ends = min(self.first_ends, *[flight.ends for flight in flights])
         for flight in flights:
             self.under_way[flight.job.number, flight.job.run] = flight
             flight.task = asyncio.create_task(self._make(flight))
         return flights
+
+    def _begun(self, trace: Trace, job: Job) -> Flight:
+        return Flight(job, self._journal.calling(trace), self._terms_of(job))
+
+    def end_late(self, now_s: float) -> None:
+        """Cut those whose time is over."""
+        if now_s < self.first_ends:
+            return
+        for flight in [*self.under_way.values()]:
+            if flight.ends <= now_s:
+                flight.stop(LATE)
+        self.first_ends = min([f.ends for f in self.under_way.values() if not f.stopped], default=math.inf)
 
     async def _make(self, flight: Flight) -> None:
         job, ending = flight.job, call.Ending("cut")
@@ -98,22 +114,34 @@ class Flights:
 
         log = AnswerLog(self._logs, job, flight.trace.started_us, begun)
         try:
-            ending = await self._client.call(self._call_of(job), self._message_id(job), self._terms_of(job), log)
+            ending = await self._client.call(self._call_of(job), self._message_id(job), flight.terms, log)
         except asyncio.CancelledError:
-            ending = call.Ending("cancelled")
+            ending = self._cut(flight, log)
         except CannotKeep as fault:
-            self._say(f"the answer to job {job.id} cannot be kept: {fault}")
+            self._cannot_keep(job, fault)
         finally:
             log.close()
             self._over(flight, ending, log)
 
-    def _call_of(self, job: Job) -> Call:
+    def _cut(self, flight: Flight, log: AnswerLog) -> call.Ending:
+        if flight.stopped != LATE:
+            return call.Ending("cancelled")
+        try:
+            return call.late(flight.terms, log)
+        except CannotKeep as fault:
+            self._cannot_keep(flight.job, fault)
+            return call.Ending("timeout")
+
+    def _cannot_keep(self, job: Job, fault: CannotKeep) -> None:
+        self._say(f"the answer to job {job.id} cannot be kept: {fault}")
+
+    def _call_of(self, job: Job) -> call.Alike:
         text = job.work or ""
         found = self._parsed.get(text)
         if found is None:
             if len(self._parsed) >= PARSED_MAX or len(text) > PARSED_LENGTH_MAX:
                 self._parsed.clear()
-            found = self._parsed[text] = call_from(text)
+            found = self._parsed[text] = call.Alike(call_from(text))
         return found
 
     def _message_id(self, job: Job) -> str:

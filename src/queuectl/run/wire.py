@@ -12,10 +12,10 @@ from contextvars import ContextVar
 from functools import lru_cache
 
 import aiohttp
+from aiohttp import ClientTimeout
 from yarl import URL
 
 from .. import __version__
-from ..record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from aiohttp.connector import Connection
     from aiohttp.http import RawResponseMessage
+
+    Tls = ssl.SSLContext | bool
 
 LINE_MAX, FIELD_MAX = 16_384, 65_536  # of an answer's head
 NAMES_KEPT_S = 10  # how long a resolved name is used again; the address is judged each time it is connected to
@@ -37,39 +39,45 @@ MAY_BE_SENT_AGAIN = ("GET", "HEAD", "OPTIONS")
 CONNECTED: ContextVar[list[bool]] = ContextVar("connected", default=[])  # noqa: B039
 
 
-class Request(Record):
-    """What goes out, to where and how."""
+class Request:
+    """What goes out, and to where. Put together once, it may be sent many times with other headers behind its own."""
 
-    method: str
-    target: URL
-    headers: list[tuple[str, str]]
-    body: bytes
-    tls: ssl.SSLContext | bool  # false: the certificate is not checked
-    proxy: str | None
+    def __init__(self, method: str, target: URL, headers: list[tuple[str, str]], body: bytes, proxy: str | None) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.body = body
+        self.proxy = proxy
+        self.given = frozenset([name.lower() for name, _ in headers])
+        self.by_proxy = proxy is not None and target.scheme == "http"
+        self.opening = self._opening()
 
-    def head(self, proxy_authorization: str | None) -> bytes:
-        """
-        >>> r = Request("GET", URL("http://me:secret@example.org:81/a?b=c#d"), [("X-A", "1")], b"", True, None)
-        >>> r.head(None).split(b"\\r\\n")[:4]
+    def _opening(self) -> bytes:
+        """Its first line and headers.
+
+        >>> r = Request("GET", URL("http://me:secret@example.org:81/a?b=c#d"), [("X-A", "1")], b"", None)
+        >>> r.opening.split(b"\\r\\n")[:4]
         [b'GET /a?b=c HTTP/1.1', b'Host: example.org:81', b'X-A: 1', b'Accept: */*']
         """
-        given = {name.lower() for name, _ in self.headers}
-        target, by_proxy = self.target, self.proxy and self.target.scheme == "http"
-        place = str(target.with_user(None).with_fragment(None)) if by_proxy else target.raw_path_qs
-        lines = [f"{self.method} {place} HTTP/1.1"]
-        if "host" not in given:
-            lines.append(f"Host: {target.host_port_subcomponent}")
-        lines += [f"{name}: {text}" for name, text in self.headers]
-        lines += [f"{name}: {text}" for name, text in AS_USUAL if name.lower() not in given]
-        if target.raw_user is not None and "authorization" not in given:
+        target = self.target
+        place = str(target.with_user(None).with_fragment(None)) if self.by_proxy else target.raw_path_qs
+        headers = [*self.headers, *[(name, text) for name, text in AS_USUAL if name.lower() not in self.given]]
+        if "host" not in self.given:
+            headers.insert(0, ("Host", target.host_port_subcomponent or ""))
+        if target.raw_user is not None and "authorization" not in self.given:
             pair = f"{target.user}:{target.password or ''}".encode()
-            lines.append(f"Authorization: Basic {b64encode(pair).decode()}")
-        if by_proxy and proxy_authorization:
-            lines.append(f"Proxy-Authorization: {proxy_authorization}")
+            headers.append(("Authorization", f"Basic {b64encode(pair).decode()}"))
         if self.body or self.method in SAYS_HOW_LONG:
-            lines.append(f"Content-Length: {len(self.body)}")
-        lines.append("\r\n")
-        return "\r\n".join(lines).encode()
+            headers.append(("Content-Length", str(len(self.body))))
+        return f"{self.method} {place} HTTP/1.1\r\n".encode() + lines(headers)
+
+
+def lines(headers: list[tuple[str, str]]) -> bytes:
+    """
+    >>> lines([("A", "1"), ("B", "2")])
+    b'A: 1\\r\\nB: 2\\r\\n'
+    """
+    return "".join([f"{name}: {text}\r\n" for name, text in headers]).encode()
 
 
 class Answer:
@@ -101,41 +109,44 @@ class Wire:
     """The connections. `socket_factory` is called with each address before it is connected to. One for each loop; close it."""
 
     def __init__(self, socket_factory: Callable[[tuple[object, ...]], socket.socket]) -> None:
-        def session(force_close: bool) -> aiohttp.ClientSession:
-            connector = aiohttp.TCPConnector(
-                limit=0, force_close=force_close, ttl_dns_cache=NAMES_KEPT_S, socket_factory=socket_factory
-            )
-            return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        def connector(force_close: bool) -> aiohttp.TCPConnector:
+            return aiohttp.TCPConnector(limit=0, force_close=force_close, ttl_dns_cache=NAMES_KEPT_S, socket_factory=socket_factory)
 
         # What must not be sent twice gets a connection of its own: a kept one may be closed by the other side in the very
         # moment of sending, and nobody could say whether the request was read.
-        self._kept = session(force_close=False)
-        self._fresh = session(force_close=True)
-        self._places: dict[tuple[URL, ssl.SSLContext | bool, str | None], aiohttp.ClientRequest] = {}
+        self._kept, self._fresh = connector(force_close=False), connector(force_close=True)
+        self._session = aiohttp.ClientSession(connector=self._kept, cookie_jar=aiohttp.DummyCookieJar())
+        self._places: dict[tuple[URL, Tls, str | None], aiohttp.ClientRequest] = {}
 
     async def close(self) -> None:
-        await self._kept.close()
+        await self._session.close()
         await self._fresh.close()
 
-    async def exchange(self, request: Request, connect_s: float) -> Answer:
-        """Send it once; once more only when a kept connection turns out to have been closed by the other side."""
-        timeout = _timeout(connect_s)
+    async def exchange(self, request: Request, more: list[tuple[str, str]], tls: Tls, connect_s: float) -> Answer:
+        """Send it once, with more headers; once more only when a kept connection turns out to have been closed by the other
+        side. `tls` is what to trust; false: the certificate is not checked."""
+        place, timeout = self._place(request, tls), _timeout(connect_s)
         if request.method not in MAY_BE_SENT_AGAIN:
-            return await self._sent(self._fresh, request, timeout)
+            return await self._sent(self._fresh, place, request, more, timeout)
         connected: list[bool] = []
         CONNECTED.set(connected)
         try:
-            return await self._sent(self._kept, request, timeout)
+            return await self._sent(self._kept, place, request, more, timeout)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             if connected:
                 raise
-        return await self._sent(self._fresh, request, timeout)
+        return await self._sent(self._fresh, place, request, more, timeout)
 
-    async def _sent(self, session: aiohttp.ClientSession, request: Request, timeout: aiohttp.ClientTimeout) -> Answer:
-        place = self._place(request)
-        assert session.connector is not None
+    async def _sent(
+        self,
+        connector: aiohttp.TCPConnector,
+        place: aiohttp.ClientRequest,
+        request: Request,
+        more: list[tuple[str, str]],
+        timeout: ClientTimeout,
+    ) -> Answer:
         try:
-            connection = await session.connector.connect(place, [], timeout)
+            connection = await connector.connect(place, [], timeout)
         except TimeoutError as fault:
             raise aiohttp.ConnectionTimeoutError(str(fault)) from None
         try:
@@ -149,7 +160,9 @@ class Wire:
                 max_line_size=LINE_MAX,
                 max_field_size=FIELD_MAX,
             )
-            transport.write(request.head(place.headers.get("Proxy-Authorization")) + request.body)
+            password = place.headers.get("Proxy-Authorization") if request.by_proxy else None  # the connector has put it there
+            own = [*more, ("Proxy-Authorization", password)] if password else more
+            transport.write(b"".join((request.opening, lines(own), b"\r\n", request.body)))
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:  # those come before the answer
                 message, content = await protocol.read()
@@ -158,20 +171,20 @@ class Wire:
             raise
         return Answer(message, content, connection)
 
-    def _place(self, request: Request) -> aiohttp.ClientRequest:
+    def _place(self, request: Request, tls: Tls) -> aiohttp.ClientRequest:
         """Where to connect and how, as the library's connector wants to be told."""
-        key = (request.target.origin(), request.tls, request.proxy)
+        key = (request.target.origin(), tls, request.proxy)
         place = self._places.get(key)
         if place is None:
             if len(self._places) >= TARGETS_MAX:
                 self._places.clear()
             proxy = URL(request.proxy) if request.proxy else None
-            loop, session = asyncio.get_running_loop(), self._kept
-            place = aiohttp.ClientRequest("GET", key[0], loop=loop, session=session, ssl=request.tls, proxy=proxy)
+            loop, session = asyncio.get_running_loop(), self._session
+            place = aiohttp.ClientRequest("GET", key[0], loop=loop, session=session, ssl=tls, proxy=proxy)
             self._places[key] = place
         return place
 
 
 @lru_cache(16)
-def _timeout(connect_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, connect=connect_s or None)
+def _timeout(connect_s: float) -> ClientTimeout:
+    return ClientTimeout(total=None, connect=connect_s or None)
