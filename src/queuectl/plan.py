@@ -8,7 +8,7 @@ from .record import Record
 
 SHORT_RUN_S = 0.1  # only runs that are shorter than this are claimed ahead of their slot
 AHEAD_S = 0.04  # of work held claimed
-AHEAD_MAX = 512
+AHEAD_MAX = 1024
 AHEAD_KEPT_S = 0.25  # a job claimed ahead that found no slot for so long goes back to the queue
 TELL_AFTER_S = SHORT_RUN_S  # a run older than this is told to the store as running; a shorter one by its end alone
 IDLE_LOOK_S = 0.25  # how often a worker that ends when idle looks whether others have finished
@@ -47,16 +47,18 @@ def ahead_wanted(slots: int, pace: Pace) -> int:
     return min(AHEAD_MAX, 1 + ceil(slots * ahead_s / max(pace.run_s, 0.0005)))
 
 
-def turn_is_due(ahead: int, wanted: int, ended: int) -> bool:
+def turn_is_due(ahead: int, wanted: int, ended: int, slots: int, pace: Pace) -> bool:
     """Whether the committer, now idle, should be given a turn because of what ended.
 
     When jobs are short and enough is claimed ahead, ends are gathered until half of what was claimed is used up, so
-    that one flush carries many; else each end is recorded at once.
+    that one flush carries many, or until what is left would be used up before the commits of two turns; else each end
+    is recorded at once.
 
-    >>> turn_is_due(ahead=0, wanted=0, ended=1), turn_is_due(ahead=9, wanted=10, ended=1)
-    (True, False)
+    >>> pace = Pace(run_s=0.01, commit_s=0.001)
+    >>> turn_is_due(0, 0, 1, 2, pace), turn_is_due(9, 10, 1, 2, pace), turn_is_due(9, 10, 1, 2, pace.but(commit_s=0.03))
+    (True, False, True)
     """
-    return ended > 0 and ahead <= wanted // 2
+    return ended > 0 and (ahead <= wanted // 2 or ahead * pace.run_s < 2 * slots * pace.commit_s)
 
 
 def sleep_s(now_s: float, moments: list[float]) -> float:

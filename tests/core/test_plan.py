@@ -37,14 +37,23 @@ def test_one_long_job_ends_claiming_ahead_at_once() -> None:
     assert plan.ahead_wanted(2, pace.after_run(60.0)) == 0
 
 
-@given(st.integers(0, 300), st.integers(0, 300))
-def test_nothing_ended_is_no_reason_for_a_turn(ahead: int, wanted: int) -> None:
-    assert not plan.turn_is_due(ahead, wanted, 0)
+PACES = st.builds(Pace, run_s=SECONDS, commit_s=SECONDS)
 
 
-@given(st.integers(0, 300), st.integers(1, 300))
-def test_an_end_is_recorded_at_once_when_nothing_is_claimed_ahead(wanted: int, ended: int) -> None:
-    assert plan.turn_is_due(0, wanted, ended)
+@given(st.integers(0, 300), st.integers(0, 300), PACES)
+def test_nothing_ended_is_no_reason_for_a_turn(ahead: int, wanted: int, pace: Pace) -> None:
+    assert not plan.turn_is_due(ahead, wanted, 0, 2, pace)
+
+
+@given(st.integers(0, 300), st.integers(1, 300), PACES)
+def test_an_end_is_recorded_at_once_when_nothing_is_claimed_ahead(wanted: int, ended: int, pace: Pace) -> None:
+    assert plan.turn_is_due(0, wanted, ended, 2, pace)
+
+
+def test_a_turn_begins_before_what_is_ahead_would_be_used_up_by_its_commit() -> None:
+    pace = Pace(run_s=0.003, commit_s=0.07)
+    assert plan.turn_is_due(900, 1000, 1, 32, pace)
+    assert not plan.turn_is_due(900, 1000, 1, 32, pace.but(commit_s=0.001))
 
 
 @given(SECONDS, st.lists(SECONDS))

@@ -252,8 +252,9 @@ class Caller:
             return
         flights, waiting = self._flights, self._ahead.waiting
         free, wanted = self._claimable()
-        untold = self._to_be_told()
-        if not (self._rung or untold or flights.rests or plan.turn_is_due(waiting, wanted, len(flights.events))):
+        untold, parallel = self._to_be_told(), self._bounds()[1]
+        due = plan.turn_is_due(waiting, wanted, len(flights.events), parallel, self._pace)
+        if not (self._rung or untold or flights.rests or due):
             return
         started: list[tuple[Job, Event]] = [(f.job, Started(f.trace.started_us)) for f in untold if f.job.stage == CLAIMED]
         turn = Turn(

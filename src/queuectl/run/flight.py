@@ -66,6 +66,7 @@ class Flights:
         self._config = caller.terms.config
         self._known: dict[tuple[float | None, str | None], call.Terms] = {}  # of jobs that ask for the same
         self._store_id = caller.store_id
+        self._pid = os.getpid()
         self._journal = caller.journal
         self._terms = caller.terms
         self._say = caller.complain
@@ -184,7 +185,7 @@ class Flights:
                 not_before_us=not_before_us,
                 log_start=log.start,
                 log_end=log.end,
-                pid=os.getpid(),
+                pid=self._pid,
                 kept=log.kept,
             )
             self._record(job, trace)

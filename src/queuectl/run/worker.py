@@ -282,7 +282,7 @@ class Worker:
         free, wanted = self._claimable()
         untold = self._slots.tell() if self._must_tell() else []
         ended = self._slots.events
-        if not (self._rung or untold or plan.turn_is_due(len(self._ahead), wanted, len(ended))):
+        if not (self._rung or untold or plan.turn_is_due(len(self._ahead), wanted, len(ended), self.slots, self._pace)):
             return
         started: list[tuple[Job, Event]] = [(r.job, Started(r.trace.started_us)) for r in untold if r.job.stage == CLAIMED]
         ahead = max(0, wanted - len(self._ahead)) if free + wanted else 0
