@@ -274,6 +274,7 @@ def shown(queue: Queue, spool: Spool) -> dict[str, Any]:
         "name": spool.name,
         "folder": spool.folder,
         "host": spool.host or None,
+        "here": is_here(queue.store, spool),
         "queue": spool.terms.queue,
         "command": list(spool.terms.command),
         "decoder": spool.terms.decoder,

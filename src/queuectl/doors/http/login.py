@@ -35,7 +35,7 @@ PAGE = """<!doctype html>
 <path d="M8 9h16v4H8zM8 15h11v4H8zM8 21h6v3H8z" fill="#fff"/></svg>Who are you?</h1>
 {wrong}<p>This queue belongs to somebody. On its machine,
 <code>queuectl token link</code> prints a link that lets a browser in, once.</p>
-<form method="post" action="{root}/login"><label>Or the token that <code>queuectl token</code> shows
+<form method="post" action="{root}/login"><label><span>Or the token that <code>queuectl token</code> shows</span>
 <input name="token" type="password" autocomplete="off" required autofocus></label><button>Enter</button></form></main>
 """
 DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()

@@ -8,8 +8,6 @@ const waits = (job) => job.state === 'pending' || job.state === 'failed';
 const held = (job) => waits(job) && job.waiting_for === 'release';
 const ended = (job) => ['completed', 'dead', 'cancelled'].includes(job.state);
 
-const GONE = 'Logs and history go too. This cannot be undone.';
-
 export const ACTIONS = {
 	retry: {
 		label: 'Retry', done: 'asked to run again', main: true,
@@ -24,7 +22,7 @@ export const ACTIONS = {
 	priority: { label: 'Priority', done: 'given another priority', allows: () => false },
 	delete: {
 		label: 'Delete', done: 'deleted', tone: 'dead', allows: ended,
-		asks: () => GONE, warns: GONE,
+		asks: () => 'Logs and history go too. This cannot be undone.',
 	},
 };
 
@@ -39,7 +37,7 @@ export async function actOn(job, name) {
 
 /** Does it to many: tells how many it would touch, asks, does, tells how many it touched. `which`: {ids} or {where}. */
 export async function actOnMany(which, name) {
-	const { label, done, tone, warns } = ACTIONS[name];
+	const { label, done, tone, asks } = ACTIONS[name];
 	const wish = { action: name, ...which };
 	if (name === 'priority' && (wish.value = await askPriority()) === null) return false;
 	const { matched, changed } = await through({ ...wish, dry_run: true });
@@ -48,7 +46,7 @@ export async function actOnMany(which, name) {
 		return false;
 	}
 	const passed = matched !== changed && `Of ${many(matched, 'job')} chosen, ${count(changed)} allow it; the others stay as they are.`;
-	const text = [passed, warns].filter(Boolean).join(' ');
+	const text = [passed, asks?.({})].filter(Boolean).join(' ');
 	if (!(await ask({ title: `${label} ${many(changed, 'job')}?`, text, go: `${label} ${count(changed)}`, tone }))) return false;
 	const sum = await through(wish, (n) => tell(`${label}: ${count(n)} of ${many(changed, 'job')} so far`));
 	tell(`${many(sum.changed, 'job')} ${done}`);

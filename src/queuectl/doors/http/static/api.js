@@ -70,9 +70,7 @@ function noteClock(answer) {
 const json = async (answer) => ((await answer).status === 204 ? null : (await answer).json());
 
 export const get = (path, params, signal) => json(ask('GET', path, { params, signal }));
-export const post = (path, body = {}) => json(ask('POST', path, { body }));
-export const patch = (path, body) => json(ask('PATCH', path, { body }));
-export const put = (path, body) => json(ask('PUT', path, { body }));
+export const [post, patch, put] = ['POST', 'PATCH', 'PUT'].map((method) => (path, body = {}) => json(ask(method, path, { body })));
 export const remove = (path) => json(ask('DELETE', path));
 
 /** A part of a log: its bytes, where they begin and how long the whole is. `range` as in HTTP, `0-1023` or `-1024`. */

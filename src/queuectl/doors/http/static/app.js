@@ -50,7 +50,6 @@ function decoded(text) {
 }
 
 async function open() {
-	if (location.hash === '#main') return;
 	const { name, params } = asked();
 	const { title, view: file = name } = PAGES[name];
 	const id = params.get('id');
@@ -109,7 +108,7 @@ async function showHelp() {
 	const rows = Object.entries(KEYS).map(([keys, what]) => [h('dt', keys.split(' ').map((key) => h('kbd', key))), h('dd', what)]);
 	const change = ({ target }) => remember('queuectl.keys', target.checked ? 'on' : 'off');
 	const box = h('input', { type: 'checkbox', checked: keysAreOn(), onchange: change });
-	await ask({ title: 'Keyboard', body: h('div', h('dl.keys', rows), h('label.row', box, 'Single keys do this')), go: 'Done' });
+	await ask({ title: 'Keyboard', body: h('div', h('dl.keys', rows), h('label.row', box, 'Single keys do this')) });
 }
 
 // --- theme, and what this browser remembers

@@ -31,12 +31,7 @@ class Chart extends HTMLElement {
 		this.append(this.said, this.plot);
 		this.plot.onpointermove = (event) => this.point(event.offsetX);
 		this.plot.onpointerleave = () => this.point(-1);
-		this.sizes = new ResizeObserver(() => this.paint());
-		this.sizes.observe(this);
-	}
-
-	disconnectedCallback() {
-		this.sizes.disconnect();
+		new ResizeObserver(() => this.paint()).observe(this);
 	}
 
 	set drawn(what) {

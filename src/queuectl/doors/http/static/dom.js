@@ -69,16 +69,18 @@ export function say(node, text) {
 	if (node.textContent !== text) node.textContent = text;
 }
 
-/** Calls at most once per `pause` ms and never twice at a time, the last call never lost. */
+/** Calls at most once per `pause` ms and never twice at a time, the last call never lost; what takes long, less often. */
 export function calm(work, pause) {
 	let planned = false;
 	let last = Promise.resolve();
 	return () => {
 		if (planned) return;
 		planned = true;
-		last = last.then(() => {
+		last = last.then(async () => {
 			planned = false;
-			return work();
-		}).then(() => sleep(pause));
+			const began = performance.now();
+			await work();
+			await sleep(Math.max(pause, Math.min(3 * (performance.now() - began), 5000)));
+		});
 	};
 }

@@ -8,7 +8,7 @@ const TURN = 'M13.4 8a5.4 5.4 0 1 1-1.7-3.9M13.6 1.8v2.9h-2.9';
 // Stroked paths in a square of 16.
 const PATHS = {
 	pending: RING,
-	processing: `${RING}M8 4.6v3.6l2.4 1.5`,
+	processing: `${RING}M6.6 5.4v5.2l4-2.6Z`,
 	completed: `${RING}M5.2 8.2l2 2 3.6-4.2`,
 	failed: `${TURN}M8 5.2v3.2M8 10.7v.1`,
 	dead: 'M5.3 1.9h5.4l3.4 3.4v5.4l-3.4 3.4H5.3l-3.4-3.4V5.3ZM5.8 5.8l4.4 4.4M10.2 5.8l-4.4 4.4',
@@ -21,6 +21,7 @@ const PATHS = {
 	jobs: 'M2.5 3.5h11M2.5 8h11M2.5 12.5h7',
 	workers: 'M2.5 3h11v7.5h-11ZM5.5 13.5h5M8 10.5v3',
 	queues: 'M2.5 2.5h11v3h-11ZM2.5 7h8v3h-8ZM2.5 11.5h5v2.5h-5Z',
+	schedules: 'M2.5 3.5h11v10h-11ZM2.5 6.8h11M5.5 2v3M10.5 2v3',
 	spools: 'M2 4.2V12.5h12V5.8H8L6.5 4.2Z',
 	settings: 'M2 4.5h6M11 4.5h3M2 11.5h3M8 11.5h6M9.5 2.9v3.2M6.5 9.9v3.2',
 	plus: 'M8 3v10M3 8h10',

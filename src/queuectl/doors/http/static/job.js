@@ -22,7 +22,7 @@ const RUNS = [
 	['Started', (run) => when(run.started_at)],
 	['>Took', (run) => run.ended_at && took((Date.parse(run.ended_at) - Date.parse(run.started_at)) / 1000)],
 	['>Processor', (run) => run.cpu_seconds !== null && took(run.cpu_seconds)],
-	['>Memory', (run) => run.memory_max_bytes && size(run.memory_max_bytes)],
+	['>Memory', (run) => run.memory_max_bytes > 0 && size(run.memory_max_bytes)],
 	['>Worker', (run) => run.worker],
 ];
 

@@ -8,9 +8,8 @@ import { JobTable } from './job_table.js';
 import { live } from './live.js';
 import { jobAddress, nothing, select } from './parts.js';
 import { View } from './view.js';
-import { brief, many, now, reasonOf } from './words.js';
+import { STATES, brief, many, now, reasonOf } from './words.js';
 
-const STATES = ['pending', 'processing', 'failed', 'dead', 'completed', 'cancelled'];
 const SORTS = [['newest', 'Newest first'], ['oldest', 'Oldest first'], ['updated', 'Last changed first'], ['priority', 'Next to start first']];
 const SINCE = [['', 'Added any time'], ['1', 'Added in the last hour'], ['24', 'Added in the last day'], ['168', 'Added in the last week']];
 const FILTERS = ['state', 'queue', 'label', 'q', 'since', 'reason', 'exit_code'];
@@ -22,6 +21,7 @@ const WAITING_FOR = { later: 'time', held: 'release', blocked: 'jobs', ready: 's
 class Jobs extends View {
 	jobs = null;
 	back = []; // the cursors of the pages before this one
+	looking = true; // for a view that is not shown yet
 	missed = 0; // new jobs that wait to be shown, because somebody is at work here
 	table = new JobTable({ open: (id) => { location.hash = jobAddress(id); }, changed: () => this.redraw() });
 
@@ -36,7 +36,8 @@ class Jobs extends View {
 	update(params) {
 		const before = JSON.stringify(this.where);
 		this.params = params;
-		if (before !== JSON.stringify(this.where)) this.table.forget();
+		this.looking = before !== JSON.stringify(this.where);
+		if (this.looking) this.table.forget();
 		this.load();
 	}
 
@@ -83,7 +84,8 @@ class Jobs extends View {
 
 	// --- what is read
 
-	/** A page of jobs. A search looks through so many jobs at a time; what it found so far is asked on from there. */
+	/** A page of jobs. A search looks through so many jobs at a time; what it found so far is asked on from there, and shown at
+	 * once where the view is another than before. */
 	async read() {
 		this.asked?.abort();
 		const { signal } = this.asked = new AbortController();
@@ -92,13 +94,16 @@ class Jobs extends View {
 		const jobs = [];
 		let next = this.params.get('after');
 		const until = performance.now() + LOOK_FOR_MS;
-		do {
+		for (let over = false; !over;) {
 			const found = await get('jobs', { ...ask, after: next, limit: PAGE - jobs.length }, signal);
 			jobs.push(...found.jobs);
 			next = found.next;
-		} while (next && jobs.length < PAGE && performance.now() < until);
-		Object.assign(this, { jobs, cursor: next, missed: 0 });
-		this.table.shows(jobs);
+			over = !next || jobs.length >= PAGE || performance.now() > until;
+			if (!over && !this.looking) continue;
+			Object.assign(this, { jobs, cursor: next, missed: 0, looking: !over });
+			this.table.shows(jobs);
+			if (!over) this.redraw();
+		}
 	}
 
 	/** What is on the page changes in place at once; new jobs come in by themselves unless somebody is at work here. */
@@ -110,7 +115,7 @@ class Jobs extends View {
 		}
 		if (!this.table.inUse && !this.params.get('after') || !unknown.length) this.again();
 		else this.missed += new Set(unknown.filter(({ event }) => event === 'add').map(({ number }) => number)).size;
-		this.redraw();
+		if (this.missed || unknown.length < changes.length) this.redraw();
 	}
 
 	// --- what is shown
@@ -130,7 +135,7 @@ class Jobs extends View {
 		const n = this.jobs.length;
 		const more = n < PAGE && this.cursor ? ', and more to look through' : '';
 		return [h('h1.unseen', 'Jobs'), this.filters(), this.picks(), this.chosen(),
-			h('section.card.flush', n ? this.table.draw() : nothing('No job is like that.', h('a.button', { href: '#/jobs' }, 'Show all jobs'))),
+			h('section.card.flush', n ? this.table.draw() : nothing(this.looking ? 'Looking …' : 'No job is like that.', h('a.button', { href: '#/jobs' }, 'Show all jobs'))),
 			h('div.row.pages', h('span.soft', { role: 'status' }, n || this.cursor ? `${many(n, 'job')} on this page${more}` : ''),
 				this.missed > 0 && h('button', { 'aria-pressed': 'true',  onclick: () => this.load() }, `${many(this.missed, 'new job')}: show`),
 				h('button', { disabled: !this.params.get('after'), onclick: () => this.turn(false) }, '‹ Previous'),

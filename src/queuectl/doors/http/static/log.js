@@ -19,6 +19,8 @@ class Log extends HTMLElement {
 	before = h('button.before', { hidden: true, onclick: () => this.earlier() });
 	box = h('div.output', { role: 'log', 'aria-label': 'Output', 'aria-live': 'off', tabindex: 0 }, this.before, this.text);
 	foot = h('p.foot.soft', { role: 'status' });
+	steps = h('span', { hidden: true }, [['↑', 'Previous match', -1], ['↓', 'Next match', 1]].map(([shape, label, by]) =>
+		h('button.quiet', { title: label, 'aria-label': label, onclick: () => this.finder.step(by) }, shape)));
 	found = h('span.soft', { role: 'status' });
 	find = h('input', { type: 'search', placeholder: 'find in the output', 'aria-label': 'Find in the output',
 		oninput: () => this.finder.look(this.find.value), onkeydown: (event) => this.findKey(event) });
@@ -30,9 +32,8 @@ class Log extends HTMLElement {
 	follows = true;
 
 	connectedCallback() {
-		const step = (shape, label, by) => h('button.quiet', { title: label, 'aria-label': label, onclick: () => this.finder.step(by) }, shape);
 		this.append(h('div.row.tools', this.runs, h('span.find', icon('search'), this.find),
-			step('↑', 'Previous match', -1), step('↓', 'Next match', 1), this.found, h('span.grow'), this.following, this.wrapping, this.save),
+			this.steps, this.found, h('span.grow'), this.following, this.wrapping, this.save),
 		this.box, this.foot);
 		this.box.addEventListener('scroll', () => this.scrolled(), { passive: true });
 	}
@@ -235,6 +236,7 @@ class Log extends HTMLElement {
 	showFound(n, at) {
 		if (n !== null) this.setFollowing(false);
 		const told = n ? `${at + 1} of ${n}${n >= Finder.MOST ? '+' : ''} ` : 'not found ';
+		this.steps.hidden = !n;
 		const all = this.start > 0 && this.held < KEEP && h('button.link', { onclick: () => this.findBefore() }, `look in ${size(this.start)} before`);
 		fill(this.found, n !== null && [told, all]);
 	}

@@ -9,14 +9,15 @@ import { card, facts, jobLines, table, time } from './parts.js';
 import { queueColumns } from './queue_table.js';
 import { verdict } from './verdict.js';
 import { View } from './view.js';
-import { brief, count, many, oneLine, reasonOf, short, took } from './words.js';
+import { STATES, brief, count, many, oneLine, reasonOf, short, took } from './words.js';
 
-const STATES = ['pending', 'processing', 'completed', 'failed', 'dead', 'cancelled'];
 const SPANS = { hour: 'Hour', day: 'Day', week: 'Week' };
 const LINES = 5; // of each list
 const QUEUES = 8;
 
 class Overview extends View {
+	asks = ['queues', 'workers', `schedule?limit=${LINES}`, `dead?limit=${LINES}`];
+
 	start() {
 		this.span = this.params.get('span') in SPANS ? this.params.get('span') : 'hour';
 		this.keep('jobs tick workers', 1000);
@@ -29,11 +30,6 @@ class Overview extends View {
 		this.params = params;
 		this.span = params.get('span') ?? 'hour';
 		this.load(() => this.readSeries());
-	}
-
-	async read() {
-		[{ queues: this.queues }, { workers: this.workers }, { jobs: this.due }, { groups: this.wrong }] = await Promise.all(
-			[get('queues'), get('workers'), get('schedule', { limit: LINES }), get('dead', { limit: LINES })]);
 	}
 
 	async readSeries() {
@@ -74,8 +70,8 @@ class Overview extends View {
 					rest(this.queues.length - QUEUES, '#/queues')),
 				headed('Running now', more('#/workers', 'Workers'), this.running())),
 			h('div.grid',
-				headed('Due next', more('#/schedules', 'Schedules'), this.due.length ? jobLines(this.due, 'next_run_at') : none('Nothing is scheduled.')),
-				headed('What went wrong', more('#/dead', 'Dead letters'), this.wrong.length ? h('ul.list', this.wrong.map(groupLine)) : none('Nothing is dead.'))),
+				headed('Due next', more('#/schedules', 'Schedules'), this.jobs.length ? jobLines(this.jobs, 'next_run_at') : none('Nothing is scheduled.')),
+				headed('What went wrong', more('#/dead', 'Dead letters'), this.groups.length ? h('ul.list', this.groups.map(groupLine)) : none('Nothing is dead.'))),
 		];
 	}
 

@@ -8,17 +8,6 @@ import { ago, oneLine, when } from './words.js';
 
 /** A time that keeps itself right: `3 min ago`, the exact one on hover. */
 class Ago extends HTMLElement {
-	static shown = new Set();
-
-	connectedCallback() {
-		Ago.shown.add(this);
-		this.tick();
-	}
-
-	disconnectedCallback() {
-		Ago.shown.delete(this);
-	}
-
 	set at(iso) {
 		this.iso = iso;
 		this.title = iso ? `${when(iso)} (${iso})` : '';
@@ -30,7 +19,7 @@ class Ago extends HTMLElement {
 	}
 }
 customElements.define('q-ago', Ago);
-setInterval(() => Ago.shown.forEach((one) => one.tick()), 1000);
+setInterval(() => document.querySelectorAll('q-ago').forEach((one) => one.tick()), 1000);
 
 export const time = (iso) => h('q-ago', { at: iso ?? '' });
 
@@ -44,7 +33,7 @@ export function stateMark(job) {
 
 export const jobAddress = (id) => path`#/job/${id}`;
 
-export const jobLink = (id) => h('a', { href: jobAddress(id) }, id);
+export const jobLink = (id) => h('a.cut', { href: jobAddress(id) }, id);
 
 /** Jobs, a line each: where it leads, what it is, a time of it. */
 export const jobLines = (jobs, at) => h('ul.list', jobs.map((job) =>
@@ -59,7 +48,7 @@ export const heading = (title, ...more) => h('div.row.title', h('h1', title), h(
  * A table of items. A column is its title and what it shows of an item; titles that begin with > are of numbers, the first
  * column names the row. On a narrow screen rows are stacks.
  */
-export function table(columns, items, keyOf, kind = '') {
+export function table(columns, items, keyOf = ({ name }) => name, kind = '') {
 	const of = (title) => ({ class: title[0] === '>' ? 'n' : null });
 	const named = (title) => ({ ...of(title), 'data-name': title.replace('>', '') });
 	const head = columns.map(([title]) => h('th', { scope: 'col', ...of(title) }, title.replace('>', '') || h('span.unseen', 'Actions')));
@@ -78,7 +67,7 @@ export async function copy(text) {
 		tell('Copied');
 	} catch {
 		// Clipboards need a secure page; over plain HTTP from another machine the text is offered for copying by hand.
-		await ask({ title: 'Copy this', body: h('textarea', { readonly: true, rows: 4, value: text, 'aria-label': 'text to copy' }), go: 'Done' });
+		await ask({ title: 'Copy this', body: h('textarea', { readonly: true, rows: 4, value: text, 'aria-label': 'text to copy' }) });
 	}
 }
 
@@ -94,12 +83,12 @@ export function tell(text, tone = 'good') {
 
 export const complain = (problem) => tell(problem.line ?? problem.message, 'bad');
 
-/** A question in a dialog. Resolves to the form's values, or null when it was closed. */
+/** A question in a dialog, or without `go` only something to see. Resolves to the form's values, or null when it was closed. */
 export function ask({ title, text, body, go, tone = 'accent' }) {
 	return new Promise((resolve) => {
 		const form = h('form', { method: 'dialog' }, h('h2', { id: 'asked' }, title), text && h('p', text), body,
-			h('div.row.end', h('button', { onclick: () => dialog.close() }, go === 'Done' ? 'Close' : 'Leave it'),
-				go !== 'Done' && h('button.primary', { type: 'submit', value: 'go', 'data-tone': tone }, go)));
+			h('div.row.end', h('button', { onclick: () => dialog.close() }, go ? 'Leave it' : 'Close'),
+				go && h('button.primary', { type: 'submit', value: 'go', 'data-tone': tone }, go)));
 		const dialog = h('dialog', { 'aria-labelledby': 'asked' }, form);
 		dialog.addEventListener('close', () => {
 			resolve(dialog.returnValue === 'go' ? Object.fromEntries(new FormData(form)) : null);

@@ -1,18 +1,16 @@
 // Queues: depth, age, limits, pause; and the limits that hang on keys, such as the target of a call.
 
-import { get, path, put, remove } from './api.js';
+import { path, put, remove } from './api.js';
 import { h } from './dom.js';
 import { heading, link, table } from './parts.js';
 import { askLimits, limitWords, queueColumns } from './queue_table.js';
 import { View } from './view.js';
 
 class Queues extends View {
+	asks = ['queues', 'limits'];
+
 	start() {
 		this.keep('status jobs tick', 500);
-	}
-
-	async read() {
-		[{ queues: this.queues }, { limits: this.limits }] = await Promise.all([get('queues'), get('limits')]);
 	}
 
 	draw() {
@@ -25,7 +23,7 @@ class Queues extends View {
 	columns = [
 		['Key', ({ key }) => key],
 		['Limits', limitWords],
-		['>', (one) => [link('Change', () => this.limit(one)), ' ', link('Remove', () => this.unlimit(one))]],
+		['>', (one) => [link('Change', () => this.limit(one)), link('Remove', () => this.unlimit(one))]],
 	];
 
 	async limit(limit) {

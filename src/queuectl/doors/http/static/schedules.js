@@ -1,6 +1,6 @@
 // Schedules: what is added again and again, by which expression, and when next.
 
-import { get, path, post, remove } from './api.js';
+import { path, post, remove } from './api.js';
 import { h } from './dom.js';
 import { icon } from './icons.js';
 import { ask, askFor, heading, jobLink, link, nothing, table, time, toggle } from './parts.js';
@@ -8,14 +8,12 @@ import { View } from './view.js';
 import { count, oneLine } from './words.js';
 
 class Schedules extends View {
-	async read() {
-		this.schedules = (await get('schedules')).schedules;
-	}
+	asks = 'schedules';
 
 	draw() {
 		const none = nothing('Nothing is added again and again.', h('code.command', "queuectl schedule add nightly '30 2 * * *' -- ./backup.sh"));
 		return [heading('Schedules', h('button.writes', { onclick: () => this.add() }, icon('plus'), 'New schedule')),
-			h('section.card', this.schedules.length ? table(this.columns, this.schedules, ({ name }) => name) : none)];
+			h('section.card', this.schedules.length ? table(this.columns, this.schedules) : none)];
 	}
 
 	columns = [
@@ -26,7 +24,7 @@ class Schedules extends View {
 		['Last job', (one) => one.last_job && jobLink(one.last_job)],
 		['>Jobs', ({ jobs }) => count(jobs)],
 		['>Goes on', (one) => toggle(`${one.name} goes on`, !one.paused, () => this.ask(one, one.paused ? 'resume' : 'pause'))],
-		['>', (one) => [link('Run now', () => this.ask(one, 'run')), ' ', link('Remove', () => this.remove(one))]],
+		['>', (one) => [link('Run now', () => this.ask(one, 'run')), link('Remove', () => this.remove(one))]],
 	];
 
 	ask({ name }, word) {

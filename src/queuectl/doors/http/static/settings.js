@@ -1,6 +1,6 @@
 // Settings: what each means, what it is, what it would be by itself. And where this queue lives.
 
-import { get, patch } from './api.js';
+import { patch } from './api.js';
 import { h } from './dom.js';
 import { live } from './live.js';
 import { card, facts, heading, table } from './parts.js';
@@ -9,19 +9,17 @@ import { View } from './view.js';
 const shown = (value) => (value === null ? '' : Array.isArray(value) ? value.join(', ') : String(value));
 
 class Settings extends View {
+	asks = 'config';
+
 	start() {
 		this.on(live, 'status', () => this.settings && this.redraw());
 		this.keep('nothing');
 	}
 
-	async read() {
-		this.settings = (await get('config')).settings;
-	}
-
 	draw() {
 		const { store, store_id: id, version } = live.status ?? {};
 		const actions = live.readOnly ? 'none: this page only reads' : 'allowed';
-		return [heading('Settings'), h('section.card', table(this.columns, this.settings, ({ name }) => name)),
+		return [heading('Settings'), h('section.card', table(this.columns, this.settings)),
 			card('This queue', facts([['Store', store], ['Store id', id], ['Version', version], ['Actions', actions]]))];
 	}
 

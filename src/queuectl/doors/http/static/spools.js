@@ -1,9 +1,9 @@
 // Spools: folders of packets that become jobs, strictly in order; which packet comes next, and what keeps it.
 
-import { get, path, post, remove } from './api.js';
+import { path, post, remove } from './api.js';
 import { h } from './dom.js';
 import { icon } from './icons.js';
-import { ask, askFor, heading, jobAddress, link, mark, nothing, table } from './parts.js';
+import { ask, askFor, heading, jobLink, link, mark, nothing, table } from './parts.js';
 import { View } from './view.js';
 import { count } from './words.js';
 
@@ -13,26 +13,25 @@ const ASKS = {
 };
 
 class Spools extends View {
-	async read() {
-		this.spools = (await get('spools')).spools;
-	}
+	asks = 'spools';
 
 	draw() {
 		const none = nothing('No folder of packets is attached.', h('code.command', 'queuectl spool attach FOLDER -- PROGRAM'));
 		return [heading('Spools', h('button.writes', { onclick: () => this.attach() }, icon('plus'), 'Attach a folder')),
-			h('section.card', this.spools.length ? table(this.columns, this.spools, ({ name }) => name) : none)];
+			h('section.card', this.spools.length ? table(this.columns, this.spools) : none)];
 	}
 
 	columns = [
 		['Spool', ({ name }) => name],
-		['Folder', ({ folder }) => folder],
+		['Folder', ({ host, folder }) => [host, host && ':', folder]],
 		['Queue', ({ queue }) => queue],
 		['>Next packet', ({ next }) => count(next)],
-		['State', ({ is, stopped, next, job }) => {
-			const shape = stopped || next === null ? 'dead' : job ? 'processing' : 'pending';
-			return [mark(shape, shape, is.join('; ')), job && h('a', { href: jobAddress(job) }, ' its job')];
+		['State', ({ is, stopped, here, next, job }) => {
+			const shape = stopped || here && next === null ? 'dead' : job ? 'processing' : 'pending';
+			return mark(shape, shape, is.join('; '));
 		}],
-		['>', (one) => [one.stopped && this.does(one, 'retry', 'Try again'), (one.stopped || !one.job) && this.does(one, 'skip', 'Skip'),
+		['Job', ({ job }) => job && jobLink(job)],
+		['>', (one) => [one.stopped && this.does(one, 'retry', 'Try again'), one.here && (one.stopped || !one.job) && this.does(one, 'skip', 'Skip'),
 			!one.detaching && this.does(one, 'detach', 'Detach')]],
 	];
 

@@ -1,10 +1,11 @@
 // What all pages have in common: they read, draw what they have read, and do both again when something has happened.
 
+import { get } from './api.js';
 import { calm, fill } from './dom.js';
 import { live } from './live.js';
 import { complain, tell } from './parts.js';
 
-/** A page has `read`, which asks the API, and `draw`, which gives the nodes to be seen, or nothing when it is not yet known. */
+/** A page has `asks`, what it asks the API for, and `draw`, which gives the nodes to be seen, or nothing when it is not yet known. */
 export class View extends HTMLElement {
 	connectedCallback() {
 		this.life = new AbortController();
@@ -35,6 +36,11 @@ export class View extends HTMLElement {
 		this.on(live, names, again);
 		again();
 		return again;
+	}
+
+	/** Asks for an address or several, and keeps what is answered under the names it has there. */
+	async read() {
+		Object.assign(this, ...await Promise.all([this.asks].flat().map((one) => get(one))));
 	}
 
 	async load(read = () => this.read()) {

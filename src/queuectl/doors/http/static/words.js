@@ -9,6 +9,8 @@ const CLOCK = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
 const [DAY, DAY_YEAR, HOUR, SECOND] = [DATE, { ...DATE, year: 'numeric' }, CLOCK, { ...CLOCK, second: '2-digit' }]
 	.map((what) => new Intl.DateTimeFormat('en', what));
 
+export const STATES = ['pending', 'processing', 'completed', 'failed', 'dead', 'cancelled'];
+
 export const now = () => Date.now() + clockAhead;
 export const count = (n) => (n === null || n === undefined ? '–' : WHOLE.format(n));
 export const brief = (n) => (n === null || n === undefined ? '–' : n < 10_000 ? WHOLE.format(n) : SHORT.format(n));

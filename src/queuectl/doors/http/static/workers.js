@@ -1,6 +1,6 @@
 // Workers: where they are, what their slots do since when, and ending them in three ways.
 
-import { get, post } from './api.js';
+import { post } from './api.js';
 import { h } from './dom.js';
 import { ask, heading, jobLines, nothing, time } from './parts.js';
 import { View } from './view.js';
@@ -12,12 +12,10 @@ const WAYS = {
 };
 
 class Workers extends View {
+	asks = 'workers';
+
 	start() {
 		this.keep('workers jobs tick', 500);
-	}
-
-	async read() {
-		this.workers = (await get('workers')).workers;
 	}
 
 	draw() {
@@ -27,12 +25,12 @@ class Workers extends View {
 
 	card({ id, host, pid, slots, queues, offers, running, stopping, started_at: since }) {
 		const n = running.length;
-		const tags = (offers ?? []).filter((word) => word.startsWith('tag:')).map((word) => word.slice(4));
+		const tags = offers.filter((word) => word.startsWith('tag:')).map((word) => word.slice(4));
 		return h('section.card', { key: id },
 			h('div.head', h('h2', `Worker ${id}`), h('span.soft', `${host}, process ${pid}, since `, time(since)),
 				stopping && h('span.chip', { 'data-tone': 'failed' }, `stopping: ${stopping}`), h('span.grow'),
 				h('button.writes', { onclick: () => this.stop(id) }, 'Stop')),
-			h('p', h('b', `${n} of ${slots}`), ` of its slots are busy; it serves ${listed(queues) || 'all queues'}${tags.length ? `, tagged ${listed(tags)}` : ''}.`),
+			h('p', h('b', `${n} of ${slots}`), ` of its slots${offers.includes('call') ? ' for HTTP calls' : ''} are busy; it serves ${listed(queues) || 'all queues'}${tags.length ? `, tagged ${listed(tags)}` : ''}.`),
 			h('progress', { max: slots, value: n, 'aria-label': 'busy slots' }),
 			n ? jobLines(running, 'since') : h('p.soft', 'All its slots are free.'));
 	}
