@@ -80,7 +80,7 @@ def from_argument(database: str, environ: Mapping[str, str]) -> Place:
     for its password, is in the environment."""
     url = environ.get("QUEUECTL_URL", "")
     shared = url.startswith(("postgresql://", "postgres://")) and os.path.basename(database) == "postgresql"
-    return from_url(url) if shared else Place(database)
+    return from_url(url).but(database=database) if shared else Place(database)
 
 
 def _absolute(path: str) -> str:

@@ -44,12 +44,16 @@ class Site:
             arguments, env=self.env, cwd=self.folder, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         assert self.process.stderr is not None
+        self.url, up, said = "", False, []
         for line in self.process.stderr:
+            said.append(line)
             if found := re.search(r"listening at (http://\S+)", line):
                 self.url = found[1]
-            if "worker" in line or (self.command == "dashboard" and "once=" in line):
+            up = up or "worker" in line or (self.command == "dashboard" and "once=" in line)
+            if up and self.url:  # the one may be said before the other
                 break
-        self.until(lambda: "queuectl" in self.curl("/healthz", "-o", "/dev/null", "-w", "queuectl %{http_code}"))
+        assert self.url, said
+        self.until(lambda: "200" in self.curl("/healthz", "-o", "/dev/null", "-w", "%{http_code}"))
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is None:

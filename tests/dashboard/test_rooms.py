@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from behaviour import postgres
+
+import queuectl
 
 from .conftest import PROGRAM, Eyes, Site, comes
 
@@ -164,3 +170,47 @@ def test_spools_show_which_packet_they_wait_for(site: Site, eyes: Eyes) -> None:
     page.locator("tr", has_text="packets").get_by_role("button", name="Detach").click()
     page.locator("dialog").get_by_role("button", name="Detach").click()
     page.wait_for_selector("text=No folder of packets is attached")
+
+
+@pytest.fixture
+def shared(open_site: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A queue of several machines."""
+    if why := postgres.missing():
+        pytest.skip(why)
+    url = postgres.url()
+    with tempfile.TemporaryDirectory() as state:  # short: the path of a socket is
+        monkeypatch.setenv("QUEUECTL_URL", url)
+        monkeypatch.setenv("XDG_STATE_HOME", state)
+        site: Site = open_site("--count", "1")
+        yield site
+        site.close()
+    postgres.drop(url)
+
+
+@pytest.mark.wide
+def test_the_folder_of_a_spool_is_named_with_its_machine_where_the_queue_has_several(shared: Site, eyes: Eyes) -> None:
+    for name in ("near", "far"):
+        folder = shared.folder / name
+        subprocess.run([*PROGRAM, "fspl", "queue-init", "-q", str(folder)], check=True, env=shared.env, timeout=20)
+        shared.ctl("spool", "attach", str(folder), "--", "cat")
+    with queuectl.open(shared.env["QUEUECTL_URL"]) as queue:  # as if it had been attached there
+        queue.store.run("update spools set folder = ? where name = 'far'", (f"north:{shared.folder}/far",))
+    page = eyes.open(shared, "/#/spools")
+    near, far = (page.locator("tr", has=page.locator(f"th:has-text('{name}')")) for name in ("near", "far"))
+    far.get_by_text("north watches it").wait_for()
+    assert f"north:{shared.folder}/far" in far.inner_text()
+    assert f"{os.uname().nodename}:{shared.folder}/near" in near.inner_text()
+    assert far.locator("[data-tone=dead]").count() == 0
+    assert near.get_by_role("button", name="Skip").count() == 1
+    assert far.get_by_role("button", name="Skip").count() == 0, "the number of its next packet is in its folder, over there"
+
+
+@pytest.mark.wide
+def test_a_queue_of_several_machines_lets_a_browser_in_and_shows_output_as_it_is_written(shared: Site, eyes: Eyes) -> None:
+    go_on = shared.folder / "go-on"
+    job = shared.add(f"echo first; until test -e {go_on}; do sleep 0.1; done; echo second")
+    page = eyes.open(shared, f"/#/job/{job}")
+    page.wait_for_selector(".output >> text=first")
+    go_on.touch()
+    page.wait_for_selector(".output >> text=second")
+    assert {file.name for file in shared.folder.iterdir()} == {"queuectl_config.json", "go-on"}, "keys lie beside the state"
