@@ -208,12 +208,24 @@ class Eyes:
         self.allowed = ["ERR_NETWORK_CHANGED"]
         self.sizes: dict[str, int] = {}
 
-    def open(self, site: Site, path: str = "/", *, size: dict[str, int] = WIDE, theme: str = "light", let_in: bool = True) -> Any:
+    def open(
+        self,
+        site: Site,
+        path: str = "/",
+        *,
+        size: dict[str, int] = WIDE,
+        theme: str = "light",
+        let_in: bool = True,
+        script: str = "",
+    ) -> Any:
+        """A page of a browser that remembers nothing but who may come in; `script` runs before its own."""
         context = self.browser.new_context(viewport=size, color_scheme=theme, storage_state=site.session if let_in else None)
         context.set_default_timeout(PATIENCE_S * 1000)
         self.contexts.append(context)
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site.url)
         page = context.new_page()
+        if script:
+            page.add_init_script(script)
         self.watch(page, site.url)
         if let_in and site.session is None:
             context.request.get(site.way_in(), max_redirects=0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +18,28 @@ LONG = os.environ.get("QUEUECTL_CHAOS") == "long"
 WAITING = 1_000_000 if LONG else 20_000
 BUSY_S = 60 if LONG else 6
 A_SECOND = 20
-WATCH = """() => {
-  window.longest = 0;
-  new PerformanceObserver(list => {
-    for (const one of list.getEntries()) window.longest = Math.max(window.longest, one.duration);
-  }).observe({entryTypes: ['longtask']}); }"""
+LOADS = 5
+# What is measured is processor time of the page's own thread: how long a task takes by the clock is how busy the machine is.
+TASK_MAX_MS = 200
+SHARE_MAX = 0.5  # of a processor, over all that is done while it is looked around
+PATIENT = 5  # times what a machine with nothing else to do needs
+PAINT_MAX_MS, SHOWS_MAX_S, MOVES_MAX_MS = 500 * PATIENT, 0.5 * PATIENT, 300 * PATIENT
+SEEN = """new MutationObserver((_, all) => {
+  if (!document.querySelector('q-overview .facts dd')) return;
+  all.disconnect();
+  requestAnimationFrame(() => setTimeout(() => { window.seen = performance.now(); }));
+}).observe(document, {subtree: true, childList: true});"""
+PAINTED = "[performance.getEntriesByName('first-contentful-paint')[0].startTime, window.seen]"
+MOVES = """async () => {
+  const tile = document.querySelectorAll('.tiles b')[2];
+  const headers = {'Content-Type': 'application/json'};
+  const answer = await fetch('api/v1/jobs', {method: 'POST', headers, body: '{"command": "true"}'});
+  const { id } = await answer.json();
+  await fetch(`api/v1/jobs/${id}?wait=10`);
+  const [ended, least] = [performance.now(), (await (await fetch('api/v1/status')).json()).completed];
+  const shown = () => Number(tile.title.replaceAll(',', ''));
+  while (shown() < least && performance.now() < ended + 10000) await new Promise(go => setTimeout(go, 5));
+  return performance.now() - ended; }"""
 
 
 @pytest.fixture(scope="module")
@@ -37,39 +56,50 @@ def large(open_site: Any) -> Site:
     return site
 
 
-def took_s(work: Any) -> float:
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
-
-
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
-def test_a_million_jobs_and_twenty_a_second_do_not_slow_the_page(large: Site, eyes: Eyes) -> None:
-    page = eyes.open(large)
-    comes(page, f"document.querySelector('.tiles b')?.title.replaceAll(',', '') >= {WAITING}")
-    page.evaluate(WATCH)
-    requests: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
+def test_a_million_jobs_and_twenty_a_second_do_not_slow_the_page(large: Site, eyes: Eyes, tmp_path: Path) -> None:
+    loads = [load(large, eyes) for _ in range(LOADS)]
+    page = eyes.contexts[-1].pages[0]
+    comes(page, f"document.querySelector('.tiles b').title.replaceAll(',', '') >= {WAITING}")
     stop = threading.Event()
     flow = threading.Thread(target=flowing, args=(large, stop))
     flow.start()
     try:
-        memory = heap(page)
-        looks = [look(large, page) for _ in range(max(1, BUSY_S // 6))]
+        eyes.browser.start_tracing(page=page, path=tmp_path / "trace", categories=["disabled-by-default-devtools.timeline"])
+        memory, began = heap(page), time.monotonic()
+        looks = [look(page) for _ in range(max(1, BUSY_S // 6))]
+        grown, lasted = heap(page) - memory, time.monotonic() - began
+        eyes.browser.stop_tracing()
+        moves = [page.evaluate(MOVES) for _ in range(LOADS)]
     finally:
         stop.set()
         flow.join()
-    slowest = {name: max(one[name] for one in looks) for name in looks[0]}
-    grown = heap(page) - memory
-    longest = page.evaluate("window.longest")
-    rest = f"longest task {longest:.0f} ms, {len(requests)} requests, heap +{grown / 1e6:.1f} MB"
-    print(f"{WAITING} jobs: {slowest}; {rest}")
-    assert all(took < 3 for took in slowest.values()), slowest
-    assert longest < 400
+    tasks = main_tasks(tmp_path / "trace")
+    longest, share = max(cpu for cpu, _ in tasks), sum(cpu for cpu, _ in tasks) / 1000 / lasted
+    slowest = {name: round(max(one[name] for one in looks), 2) for name in looks[0]}
+    print(f"\n{WAITING} jobs, {A_SECOND} a second. To see each page, at most, s: {slowest}")
+    print(f"first paint, ms: {sorted(round(paint) for paint, _ in loads)}, all known: {sorted(round(seen) for _, seen in loads)}")
+    print(f"a number moves, ms after the end of a job is known: {sorted(round(took) for took in moves)}")
+    print(f"longest task {longest:.0f} ms of processor time ({max(wall for _, wall in tasks):.0f} ms by the clock)", end=", ")
+    print(f"{share:.0%} of a processor in all, heap {grown / 1e6:+.1f} MB")
+    assert sorted(paint for paint, _ in loads)[LOADS // 2] < PAINT_MAX_MS
+    assert sorted(moves)[LOADS // 2] < MOVES_MAX_MS
+    assert all(sorted(one[name] for one in looks)[len(looks) // 2] < SHOWS_MAX_S for name in slowest), looks
+    assert longest < TASK_MAX_MS
+    assert share < SHARE_MAX
     assert grown < 15e6
-    page.goto(f"{large.url}/#/")
-    comes(page, "document.querySelector('.tiles li:nth-child(3) b').textContent !== '0'")
+    assert large.api("status")["completed"] >= A_SECOND
+
+
+def load(site: Site, eyes: Eyes) -> tuple[float, float]:
+    """Opens the page as somebody does who has not been here: ms to the first paint, and until all of the overview is seen."""
+    if eyes.contexts:
+        eyes.contexts.pop().close()
+    page = eyes.open(site, script=SEEN)
+    comes(page, "window.seen")
+    paint, seen = page.evaluate(PAINTED)
+    return paint, seen
 
 
 def flowing(site: Site, stop: threading.Event) -> None:
@@ -80,23 +110,38 @@ def flowing(site: Site, stop: threading.Event) -> None:
         site.curl("/api/v1/jobs", "-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json", "-d", body)
 
 
-def look(site: Site, page: Any) -> dict[str, float]:
-    """Walk through the pages as somebody who wants to know; how long each took to show."""
-
-    def at(view: str, shows: str) -> float:
-        return took_s(lambda: (page.evaluate(f"location.hash = '#/{view}'"), page.wait_for_selector(shows)))
-
-    found = {
-        "overview": at("", "q-overview .facts dd"),
-        "newest": at("jobs", "q-jobs tbody tr:nth-child(50)"),
-        "oldest": at("jobs?sort=oldest&queue=pile", "q-jobs tbody tr:nth-child(50)"),
-        "search": at(f"jobs?q={WAITING // 2}+of+a", "q-jobs tbody tr, q-jobs .nothing:visible"),
-        "queues": at("queues", "q-queues tbody tr"),
-        "job": at("job/7", "q-job .facts dd"),
+def look(page: Any) -> dict[str, float]:
+    """Walk through the pages as somebody who wants to know; how long each took to show what no page before it shows."""
+    sought = WAITING // 2
+    views = {
+        "newest": ("jobs", "tbody tr:nth-child(50)"),
+        "oldest": ("jobs?sort=oldest&queue=pile", "tbody tr:first-child a[href='#/job/1']"),
+        "search": (f"jobs?q={sought}+of+a", f"tbody tr:first-child a[href='#/job/{sought + 1}']"),
+        "queues": ("queues", "q-queues tbody tr"),
+        "job": ("job/7", "q-job .facts dd"),
+        "overview": ("", "q-overview .facts dd"),
     }
-    page.evaluate("location.hash = '#/'")
-    page.wait_for_timeout(3000)
-    return found
+    return {name: shown_after_s(page, *view) for name, view in views.items()}
+
+
+def shown_after_s(page: Any, view: str, shows: str) -> float:
+    began = time.monotonic()
+    page.evaluate(f"location.hash = '#/{view}'")
+    page.wait_for_selector(shows)
+    took = time.monotonic() - began
+    page.wait_for_timeout(1000)
+    return took
+
+
+def main_tasks(trace: Path) -> list[tuple[float, float]]:
+    """Each task of the page's main thread: ms of its processor time, and by the clock."""
+    events = json.loads(trace.read_bytes())["traceEvents"]
+    mains = {(one["pid"], one["tid"]) for one in events if one["name"] == "thread_name" and one["args"]["name"] == "CrRendererMain"}
+    return [
+        (one["tdur"] / 1000, one["dur"] / 1000)
+        for one in events
+        if one["ph"] == "X" and "tdur" in one and one["name"] == "RunTask" and (one["pid"], one["tid"]) in mains
+    ]
 
 
 def heap(page: Any) -> float:
