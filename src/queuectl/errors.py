@@ -8,6 +8,7 @@ QueueError
 ├── StorageError      7   503   the store is damaged, full, read-only, of another version
 │   └── Replaced                it is another one than before: whoever works on what it knew must begin anew
 ├── TryAgainLater    75   503   somebody else holds the store; the same call may succeed
+│   └── Doubtful                it may have been stored, nobody could be asked in time
 └── WaitTimeout     124   504   what was waited for did not happen in time
 """
 
@@ -68,6 +69,10 @@ class Replaced(StorageError):
 class TryAgainLater(QueueError):
     exit_code = 75
     http_status = 503
+
+
+class Doubtful(TryAgainLater):
+    pass
 
 
 class WaitTimeout(QueueError):

@@ -185,6 +185,7 @@ def test_an_id_that_comes_twice_in_a_bulk_add_adds_nothing(queue: Queue) -> None
         assert queue.find() == []
 
 
+@pytest.mark.wide
 def test_nothing_of_a_bulk_add_runs_before_it_is_complete(queue: Queue, open_queue: Callable[..., Queue]) -> None:
     def half_then_the_rest() -> Iterator[str]:
         yield from ["true"] * 1000

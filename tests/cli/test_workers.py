@@ -192,6 +192,7 @@ def test_a_program_that_does_not_exist_fails_like_any_other(queue: Queuectl) -> 
     assert (job["state"], job["exit_code"]) == ("dead", 127)
 
 
+@pytest.mark.wide
 def test_the_nth_retry_waits_base_to_the_n_seconds_never_less_and_hardly_more(queue: Queuectl) -> None:
     queue.ok("config", "set", "backoff-base", "1.2")
     for _ in range(3):
@@ -227,6 +228,7 @@ def test_exit_statuses_can_be_named_that_are_not_retried(queue: Queuectl) -> Non
 
 
 @pytest.mark.parametrize("offset_h", [0, 5.5, -8])
+@pytest.mark.wide
 def test_run_at_is_not_before_its_time_whatever_the_offset(queue: Queuectl, offset_h: float) -> None:
     due = datetime.now(UTC) + timedelta(seconds=1.5)
     local = (due + timedelta(hours=offset_h)).replace(tzinfo=None).isoformat()

@@ -31,6 +31,7 @@ def steps(with_age: bool) -> list[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("with_age", [False, True], ids=["without age", "with age"])
+@pytest.mark.wide
 def test_every_command_of_the_page_does_what_it_shows(tmp_path: Path, with_age: bool) -> None:
     if with_age and shutil.which("age") is None:
         pytest.skip("age is not installed (Debian: apt-get install age), so the backups were not tried")

@@ -14,6 +14,7 @@ from .conftest import OURS
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "fspl_corpus"
 
 
+@pytest.mark.wide
 def test_every_answer_of_the_corpus_is_given_again() -> None:
     if not (CORPUS / "check.py").exists():
         pytest.skip(f"no corpus beside the repository ({CORPUS.parent.name}/{CORPUS.name})")

@@ -92,6 +92,7 @@ def test_a_sender_whose_input_is_cut_uses_up_no_number(send: Program, ours: Prog
 
 
 @pytest.mark.parametrize("call", ["os.rename", "os.fsync", "os.pwrite"])
+@pytest.mark.wide
 def test_a_sender_killed_at_any_step_leaves_every_number_once(send: Program, ours: Program, queue: Path, call: str) -> None:
     """Killed before and after each of its system calls; the next sender puts in order what is left."""
     for step in range(5):

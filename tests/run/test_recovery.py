@@ -56,6 +56,7 @@ def test_a_job_that_ends_while_no_worker_is_there_has_its_true_end(machine: Mach
     assert keeper.poll() is None
 
 
+@pytest.mark.wide
 def test_a_worker_killed_again_and_again_runs_each_job_once(machine: Machine) -> None:
     kill_often(machine, jobs=60, kills=6, slots=2)
 
@@ -85,6 +86,7 @@ def kill_often(machine: Machine, jobs: int, kills: int, slots: int) -> None:
     assert {written(machine.queue, job) for job in found} == {WHOLE}
 
 
+@pytest.mark.wide
 def test_a_worker_killed_as_it_claims_loses_nothing(machine: Machine) -> None:
     machine.worker("--count", "2")
     for n in range(6):
@@ -216,6 +218,7 @@ def test_what_an_interruption_leads_to_is_the_jobs_choice(machine: Machine, choi
     assert machine.ledger.starts() == {job.id: 1}
 
 
+@pytest.mark.wide
 def test_a_job_interrupted_three_times_is_held_and_says_why(machine: Machine) -> None:
     job = machine.add("test -e enough || sleep 30", cwd=str(machine.folder))
     for n in range(1, 4):

@@ -60,6 +60,7 @@ def test_an_older_store_is_brought_up_to_date_by_whoever_opens_it(tmp_path: Path
     assert version(tmp_path / "queuectl.db") == (SCHEMA_VERSION, 2)
 
 
+@pytest.mark.wide
 def test_killed_at_any_statement_it_is_of_one_version_or_the_other(tmp_path: Path) -> None:
     seen = set()
     for statement in range(100):

@@ -210,6 +210,7 @@ def test_a_packet_that_never_comes_can_be_skipped(place: Spooled) -> None:
 
 
 @pytest.mark.parametrize(("how", "left"), [("delete", 0), ("leave", 1)])
+@pytest.mark.wide
 def test_a_spool_may_be_told_to_go_on_after_a_failure(place: Spooled, how: str, left: int) -> None:
     failing(place, "--max-retries", "0", "--on-error", how)
     place.done(3)
@@ -248,6 +249,7 @@ def test_what_a_packet_leaves_running_ends_with_it(place: Spooled) -> None:
 # ---------------------------------------------------------------- what is no packet
 
 
+@pytest.mark.wide
 def test_what_is_renamed_into_place_and_is_no_packet_goes_to_rejected_with_the_reason(place: Spooled) -> None:
     place.worker()
     place.attach(*place.tracing())
@@ -259,6 +261,7 @@ def test_what_is_renamed_into_place_and_is_no_packet_goes_to_rejected_with_the_r
     place.done(1)
 
 
+@pytest.mark.wide
 def test_what_cannot_be_rejected_stays_and_is_told_of(place: Spooled) -> None:
     place.worker()
     place.attach(*place.tracing())
@@ -294,6 +297,7 @@ def test_two_packets_with_one_number_are_neither_run_nor_lost(place: Spooled) ->
     assert place.trace == ["1"]
 
 
+@pytest.mark.wide
 def test_what_a_verifier_does_not_vouch_for_is_never_run(place: Spooled) -> None:
     place.worker()
     place.attach("--verify", "grep -q signed", *place.tracing())

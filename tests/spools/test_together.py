@@ -32,6 +32,7 @@ def fspl(request: pytest.FixtureRequest) -> list[str]:
     return FSPL if request.param == "ours" else request.getfixturevalue("real")
 
 
+@pytest.mark.wide
 def test_both_work_on_one_folder_in_turn(place: Spooled, fspl: list[str]) -> None:
     place.worker()
     place.attach(*place.tracing())
@@ -63,6 +64,7 @@ def test_filespooler_is_locked_out_while_a_packet_runs_and_only_then(place: Spoo
     eventually(lambda: "waits for packet 7" in place.said())
 
 
+@pytest.mark.wide
 def test_the_lock_outlives_whoever_is_killed_while_the_packet_runs(place: Spooled, fspl: list[str]) -> None:
     place.worker()
     place.attach(*place.tracing(f"until [ -e {place.folder}/go ]; do sleep 0.02; done"))
@@ -83,6 +85,7 @@ def test_the_lock_outlives_whoever_is_killed_while_the_packet_runs(place: Spoole
     assert place.trace == ["1", "2"]
 
 
+@pytest.mark.wide
 def test_another_program_that_has_the_lock_is_waited_for(place: Spooled, fspl: list[str]) -> None:
     place.worker()
     place.attach(*place.tracing())
@@ -103,6 +106,7 @@ def test_another_program_that_has_the_lock_is_waited_for(place: Spooled, fspl: l
     assert place.trace == ["1", "fspl 2", "3"]
 
 
+@pytest.mark.wide
 def test_a_packet_that_another_program_has_run_meanwhile_is_not_run_again(place: Spooled) -> None:
     """Taken, and nobody there to keep the lock: whoever runs it then has run it."""
     place.worker()
@@ -169,6 +173,7 @@ KILLED: dict[str, Callable[[Spooled], list[int]]] = {
 
 @pytest.mark.parametrize("who", list(KILLED))
 @pytest.mark.timeout(600)
+@pytest.mark.wide
 def test_kills_at_random_lose_no_packet_run_none_twice_and_keep_the_order(place: Spooled, who: str) -> None:
     packets, most, pause_s = (1000, 80, 6.0) if LONG else (30, 4, 0.4)  # what dies often is started again after a pause
     kills, chance = 0, random.Random(who)

@@ -205,6 +205,7 @@ def test_whatever_is_not_exactly_200_is_an_error(shared: Tasker, target: Target,
     assert len(target.seen) == (11 if path == "/round" else 1), "not retried unless asked"
 
 
+@pytest.mark.wide
 def test_250_tasks_are_read_in_three_pages_while_others_finish(start: Start, target: Target) -> None:
     tasker = start("-concurrency=16")
     uids = [tasker.push(target.url + "/ok") for _ in range(250)]
@@ -223,6 +224,7 @@ def test_250_tasks_are_read_in_three_pages_while_others_finish(start: Start, tar
     assert tasker.get("/jobs/completed?last_uid=x").status == 400
 
 
+@pytest.mark.wide
 def test_uids_sort_as_tasks_were_pushed_across_restarts(start: Start, target: Target) -> None:
     uids = []
     for _ in range(3):
@@ -299,6 +301,7 @@ def test_killed_under_load_nothing_is_lost_and_nothing_reported_twice(start: Sta
     assert {path.rpartition("=")[2] for path in target.paths()} == {f"{r}-{n}" for r in range(4) for n in range(15)}
 
 
+@pytest.mark.wide
 def test_a_store_that_fails_is_told_to_the_caller(start: Start, tmp_path: Path) -> None:
     tasker = start()
     code = (
@@ -319,6 +322,7 @@ def test_a_store_that_fails_is_told_to_the_caller(start: Start, tmp_path: Path) 
         other.stdout.close()
 
 
+@pytest.mark.wide
 def test_idle_it_uses_no_measurable_processor_time(start: Start) -> None:
     tasker = start()
 
@@ -342,6 +346,7 @@ def test_idle_it_uses_no_measurable_processor_time(start: Start) -> None:
     [["-nothing=1"], ["-address"], ["-address=9900"], ["-concurrency=0"], ["-concurrency=x"], ["-loglevel=loud"],
      ["-basicauth=alone"], ["word"], ["-address=localhost:99999"], ["-backend=ftp://x/y"]],
 )  # fmt: skip
+@pytest.mark.wide
 def test_flags_that_make_no_sense_are_refused_in_one_line(flags: list[str]) -> None:
     done = subprocess.run([sys.executable, "-m", "queuectl.compat.tasker", *flags], capture_output=True, text=True, timeout=30)
     assert done.returncode == 2

@@ -65,6 +65,7 @@ def _answers(server: Server) -> bool:
         return False
 
 
+@pytest.mark.wide
 def test_new_code_comes_under_running_jobs(open_server: Callable[..., Server]) -> None:
     """`worker restart` renews keeper, web and worker; the port stays open all the time."""
     server = open_server("--count", "2")
@@ -202,6 +203,7 @@ KILLS = {"long": 60, "short": 8}.get(os.environ.get("QUEUECTL_CHAOS", ""), 8)
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kills", [4, pytest.param(KILLS, marks=pytest.mark.chaos)])
+@pytest.mark.wide
 def test_what_was_accepted_is_done_whichever_process_is_killed(
     open_server: Callable[..., Server], target: Target, kills: int
 ) -> None:

@@ -116,6 +116,7 @@ def every_change(listening: Listening, count: int) -> list[int]:
     return found
 
 
+@pytest.mark.wide
 def test_a_reader_that_does_not_read_holds_nobody_up_and_is_told_in_a_word_what_it_missed(
     open_server: Callable[..., Server],
 ) -> None:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 from .. import bell, clock, files, plan
-from ..errors import StorageError, TryAgainLater
+from ..errors import Replaced, StorageError, TryAgainLater
 from ..lifecycle import GivenBack, Started
 from ..model import CALL, CLAIMED, Job, Serving
 from ..store import sql
@@ -236,6 +236,8 @@ class Caller:
                 with self.queue.store.transaction():
                     self.queue.store.run(sql.FORGET_LIMITS, (clock.now_us(),))
             self.queue.store.checkpoint()
+        except Replaced:
+            raise
         except (StorageError, TryAgainLater) as trouble:
             self.complain(trouble.plain)
         except OSError as trouble:

@@ -30,6 +30,7 @@ import fcntl
 import os
 
 from .. import answers, bell, bulk, clock
+from ..errors import Doubtful, Replaced
 from ..lifecycle import Finished, GivenBack, Interrupted, Started
 from ..model import CALL, CLAIMED, Job, Outcome, WorkerRow
 from ..record import Record
@@ -157,7 +158,21 @@ class TakeOver:
                 decided.append((job, found))
         for _, trace in adopted:
             worker.journal.started(trace)
-        now = clock.now_us()
+        try:
+            jobs = self._recorded(decided, adopted)
+        except Doubtful as doubt:
+            why = f"{doubt.what}: that the jobs of worker {row.id} are ours"
+            raise Replaced(f"worker {worker.id} begins anew", why=why, hint="the next one looks at what there is") from doubt
+        for job, (_, trace) in zip(jobs, adopted, strict=True):
+            worker.adopt(job, trace)
+        if row.stopping not in (None, "restart") and self._book.keeper == worker.keeper:
+            worker.stop(row.stopping)  # asked of a worker that died before it had; its keeper's next one does it
+        if adopted or decided:
+            worker.took_over(row.id, len(adopted), decided)
+
+    def _recorded(self, decided: list[tuple[Job, Event]], adopted: list[tuple[Job, Trace]]) -> list[Job]:
+        """Write it all; returns the adopted jobs as they are now."""
+        worker, row, store, now = self._worker, self._row, self._worker.queue.store, clock.now_us()
         traces = [self._book.traces.get((job.number, job.run)) for job, _ in decided]
         cut = [trace.but(pid=trace.pid or row.pid) for trace in traces if trace and (trace.pid or trace.sent)]
         with store.transaction():
@@ -169,12 +184,7 @@ class TakeOver:
             jobs = store.hand_over([_shown_running(store, job, trace, now) for job, trace in adopted], worker.id)
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for _, t in adopted])
             store.remove_worker(row.id)
-        for job, (_, trace) in zip(jobs, adopted, strict=True):
-            worker.adopt(job, trace)
-        if row.stopping not in (None, "restart") and self._book.keeper == worker.keeper:
-            worker.stop(row.stopping)  # asked of a worker that died before it had; its keeper's next one does it
-        if adopted or decided:
-            worker.took_over(row.id, len(adopted), decided)
+        return jobs
 
     def _found(self, job: Job) -> Trace | Event:
         """The trace of a run to adopt, or what to record of it."""

@@ -13,7 +13,7 @@ import sys
 from time import monotonic
 
 from .. import bell, clock, codec, files, limits, plan
-from ..errors import StorageError, TryAgainLater
+from ..errors import Replaced, StorageError, TryAgainLater
 from ..lifecycle import GivenBack, Started
 from ..model import CLAIMED, COMMAND, HOST, Job, Serving
 from ..workers import own_row
@@ -244,6 +244,8 @@ class Worker:
             self.terms.prune_old()
             limits.forget_past(self.queue)
             self.queue.store.checkpoint()
+        except Replaced:
+            raise
         except (StorageError, TryAgainLater) as trouble:
             self._say_trouble(trouble.plain)
         except OSError as trouble:

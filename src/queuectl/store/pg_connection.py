@@ -18,7 +18,7 @@ from . import migrate, pg_batch, pg_link, pg_sql, sql
 from .base import Store
 from .pg_bell import Ringer
 from .pg_claim import Marks, Patience
-from .pg_doubt import settled
+from .pg_doubt import DOUBT_S, settled
 from .pg_input import Inputs
 from .pg_lease import Leases
 from .pg_link import psycopg, translated
@@ -41,7 +41,6 @@ MEET += "pg_backend_pid(), (select last_value from job_numbers)"
 TIMELINE = "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) where not pg_is_in_recovery()"
 COPY_ROWS = 500  # from so many on, rows are copied in rather than inserted
 COPIED = re.compile(r"insert into (\w+) \(([\w, ]+)\) values \([?, ]+\)")  # a plain insert of rows
-DOUBT_S = 9.5  # how long the outcome of a lost commit is asked for, from the commit on
 SOON_S = 3.0  # a link that is lost without much waiting is made anew at once
 
 
@@ -356,10 +355,11 @@ class PostgresConnection(Store):
         return self._db.closed or self._db.broken or self._db.pgconn.status != psycopg.pq.ConnStatus.OK
 
     def _alive(self, within_s: float | None = None) -> None:
-        """A connection that stands, a new one if need be. Raises Replaced when another server answers than before."""
+        """A connection that stands, a new one if need be; with a limit also for whoever is impatient. Raises Replaced when
+        another server answers than before."""
         if not self._is_gone():
             return
-        if self.impatient == get_ident():
+        if self.impatient == get_ident() and within_s is None:
             raise TryAgainLater(f"the store at {self.to.shown} cannot be reached", why="the link to it is gone")
         self._db.close()
         self._connect(within_s)

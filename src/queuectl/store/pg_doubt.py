@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from time import monotonic, sleep
 
-from ..errors import Replaced, StorageError, TryAgainLater
+from ..errors import Doubtful, Replaced, StorageError, TryAgainLater
 from .pg_link import psycopg
 
 TYPE_CHECKING = False
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+DOUBT_S = 9.5  # how long it is asked for, from the commit on, by whoever has not all the time there is
 ASK_AGAIN_S = 0.1
 TRY_S = 5.0  # one attempt to reach the server
 
 
 def settled(store: PostgresConnection, began: float, ask: Callable[[], T | None]) -> T:
-    """What `ask` finds over a link that works again; it gives None while nothing is known yet. Raises TryAgainLater."""
-    while (left := began + store.doubt_s - monotonic()) > 0:
+    """What `ask` finds over a link that works again; it gives None while nothing is known yet. Raises Doubtful."""
+    patience_s = DOUBT_S if store.impatient == get_ident() else store.doubt_s
+    while (left := began + patience_s - monotonic()) > 0:
         try:
             store._alive(min(left, TRY_S))
             if (found := ask()) is not None:
@@ -33,4 +36,4 @@ def settled(store: PostgresConnection, began: float, ask: Callable[[], T | None]
             pass  # not back yet
         sleep(ASK_AGAIN_S)
     why = "the server was lost in the moment of the commit"
-    raise TryAgainLater("it is not known whether this was stored", why=why, hint="look when the server is back")
+    raise Doubtful("it is not known whether this was stored", why=why, hint="look when the server is back")
