@@ -94,6 +94,21 @@ def test_a_million_jobs_and_twenty_a_second_do_not_slow_the_page(large: Site, ey
     assert large.api("status")["completed"] >= A_SECOND
 
 
+@pytest.mark.chaos
+def test_what_a_search_has_found_shows_while_it_goes_on(large: Site, eyes: Eyes) -> None:
+    page = eyes.open(large, "/#/jobs")
+    page.wait_for_selector("q-jobs tbody tr:nth-child(50)")
+    held: list[Any] = []
+    page.route(lambda url: "after=" in url, lambda route: held.append(route))
+    page.get_by_label("Search").fill(f"{WAITING - 1} of a pile")
+    comes(page, "document.querySelectorAll('q-jobs tbody tr').length === 1")
+    told = page.locator(".pages [role=status]")
+    assert not held or "more to look through" in told.inner_text()
+    assert held or not LONG, "it takes more than one request to look through a million"
+    page.unroute_all()  # which lets go what was held
+    comes(page, "document.querySelector('.pages [role=status]').textContent === '1 job on this page'")
+
+
 def load(site: Site, eyes: Eyes) -> tuple[float, float]:
     """Opens the page as somebody does who has not been here: ms to the first paint, and until all of the overview is seen."""
     if eyes.contexts:
