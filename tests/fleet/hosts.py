@@ -41,7 +41,7 @@ class Host:
         self.log = home / f"{name}.log"
         self.started: list[subprocess.Popen[bytes]] = []
         self._words: list[tuple[str, ...]] = []  # how its workers were started
-        self._names: set[str] = set()  # the namespaces in which its name is what it is
+        self._names: dict[str, int] = {}  # the namespaces in which its name is what it is, each held open: none gets its name
 
     @staticmethod
     def _name_of(pid: int) -> str:
@@ -79,7 +79,8 @@ class Host:
         self.started.append(keeper)
         self._words.append(words)
         until(lambda: self._name_of(keeper.pid) != self._name_of(os.getpid()))
-        self._names.add(self._name_of(keeper.pid))
+        if name := self._name_of(keeper.pid):  # it may have ended
+            self._names[name] = os.open(f"/proc/{keeper.pid}/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
         return keeper
 
     def begin_again(self) -> None:
@@ -109,6 +110,9 @@ class Host:
             time.sleep(0.02)
         for process in self.started:
             process.wait(10)
+        for held in self._names.values():
+            os.close(held)
+        self._names.clear()
 
 
 class Link:
