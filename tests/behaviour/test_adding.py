@@ -110,6 +110,7 @@ def test_ids_from_many_processes_at_once_are_unique(place: Place) -> None:
     assert sorted(map(int, ids)) == list(range(1, 201))
 
 
+@pytest.mark.wide
 def test_of_many_processes_that_choose_one_id_one_wins(place: Place) -> None:
     place.open()
     code = "import queuectl\ntry: queuectl.open().add('true', id='a')\nexcept queuectl.Conflict: raise SystemExit(5)"
@@ -140,6 +141,7 @@ def test_keys_of_different_queues_are_different(queue: Queue) -> None:
     assert queue.add("true", key="k").number != queue.add("true", key="k", queue="other").number
 
 
+@pytest.mark.wide
 def test_one_key_from_many_processes_is_one_job(place: Place) -> None:
     queue = place.open()
     adders = [place.python("import queuectl; queuectl.open().add('true', key='k')") for _ in range(8)]

@@ -97,6 +97,7 @@ def test_a_thread_waits_while_others_add_and_work(queue: Queue, open_queue: Call
     in_threads(2, act)
 
 
+@pytest.mark.wide
 def test_processes_add_while_others_work(place: Place) -> None:
     queue = place.open()
     place.worker("--count", "4")

@@ -67,6 +67,7 @@ def test_bash_completes_commands_options_values_ids_and_queues(queue_with_jobs: 
 
 
 @pytest.mark.parametrize("line", CASES)
+@pytest.mark.wide
 def test_fish_completes_the_same(queue_with_jobs: Queuectl, line: str) -> None:
     assert set(fish(queue_with_jobs, line)) == CASES[line]
 

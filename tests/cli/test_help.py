@@ -30,6 +30,7 @@ DOCUMENTED = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.wide
 def test_every_command_explains_itself_with_an_example(queue: Queuectl, name: str) -> None:
     done = queue(*name.split(), "--help")
     assert (done.rc, done.err) == (0, "") and "example:\n  " in done.out and "queuectl" in done.out.partition("example:")[2]

@@ -86,6 +86,7 @@ def test_imported_jobs_run_in_the_order_they_had(queue: Queuectl, open_queue: Op
 
 
 @pytest.mark.parametrize("state", ["completed", "failed", "dead", "cancelled", "pending"])
+@pytest.mark.wide
 def test_an_imported_job_can_be_worked_with_like_any_other(queue: Queuectl, state: str) -> None:
     job = {"id": "x", "command": "echo again", "state": state, "attempts": 2, "max_retries": 3}
     queue.ok("import", "-", stdin=json.dumps(job).encode())

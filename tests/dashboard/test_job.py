@@ -38,6 +38,7 @@ def test_a_waiting_job_says_why(site: Site, eyes: Eyes) -> None:
     page.wait_for_selector(".why >> text=queue stopped is paused")
 
 
+@pytest.mark.wide
 def test_output_comes_as_it_is_written_and_the_state_with_it(site: Site, eyes: Eyes) -> None:
     job = site.add("for n in 1 2 3 4 5 6; do echo step $n; sleep 0.9; done")
     page = eyes.open(site, f"/#/job/{job}")

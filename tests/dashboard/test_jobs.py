@@ -30,6 +30,7 @@ def expect_rows(page: Any, n: int) -> None:
     comes(page, f"document.querySelectorAll('q-jobs tbody tr').length === {n}")
 
 
+@pytest.mark.wide
 def test_filters_and_search_narrow_the_table_and_stand_in_the_address(many: Site, eyes: Eyes) -> None:
     page = eyes.open(many, "/#/jobs")
     expect_rows(page, 50)

@@ -164,6 +164,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen_and_then_stays(filled: 
     assert page.evaluate(ground) == light
 
 
+@pytest.mark.wide
 def test_everything_can_be_done_with_the_keyboard_alone(filled: Site, eyes: Eyes) -> None:
     page = eyes.open(filled)
     settled(page)

@@ -107,6 +107,7 @@ KINDS: list[tuple[str, dict[str, str], dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.wide
 def test_jobs_of_each_kind_are_added_by_the_form(site: Site, eyes: Eyes) -> None:
     page = eyes.open(site, "/#/jobs")
     for kind, fields, expected in KINDS:

@@ -82,6 +82,7 @@ def hostile(open_site: Any, target: str) -> Site:
     return site
 
 
+@pytest.mark.wide
 def test_no_payload_in_command_label_key_output_or_answer_is_run(hostile: Site, eyes: Eyes) -> None:
     page = eyes.open(hostile)
     for view in VIEWS:

@@ -20,6 +20,8 @@ import queuectl
 from queuectl import Queue, TryAgainLater
 from queuectl.store import pg_link, pg_turns
 
+pytestmark = pytest.mark.wide
+
 PATIENCE_S = 1.5
 SLACK_S = 4.0  # for a busy machine; well below what would be waited without a bound
 
@@ -60,7 +62,6 @@ def test_the_bounds_are_below_ten_seconds_and_the_servers_own_come_first() -> No
     assert pg_turns.IMPATIENT_S < pg_link.ANSWER_S
 
 
-@pytest.mark.wide
 def test_whoever_waits_for_a_frozen_server_gives_up_and_goes_on_when_it_is_back(
     server: postgres.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +101,6 @@ def test_whoever_waits_for_a_frozen_server_gives_up_and_goes_on_when_it_is_back(
         assert writer.hold(1)[0].stage == "held"
 
 
-@pytest.mark.wide
 def test_a_workers_loop_waits_less_than_its_committer(server: postgres.Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pg_link, "ANSWER_S", 60.0)
     with queuectl.open(server.url("mine")) as queue:

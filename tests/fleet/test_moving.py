@@ -17,6 +17,8 @@ import queuectl
 from queuectl import Conflict, Queue, Shell, Spec, limits, moving, payload, schedules
 from queuectl.store.stats import by_state
 
+pytestmark = pytest.mark.wide
+
 
 @pytest.fixture
 def old(tmp_path: Path) -> Queue:

@@ -11,6 +11,8 @@ from queuectl import Query, Queue, StorageError
 
 from .hosts import Host, until
 
+pytestmark = pytest.mark.wide
+
 pytest.importorskip("obstore", reason="NOT TESTED: obstore is not installed")
 
 Opener = Callable[..., Host]

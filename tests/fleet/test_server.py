@@ -19,6 +19,8 @@ from queuectl.store import pg_link
 from .hosts import Host, until
 from .proxy import Proxy
 
+pytestmark = pytest.mark.wide
+
 Opener = Callable[..., Host]
 
 
@@ -75,7 +77,6 @@ def test_a_worker_that_loses_answers_runs_each_job_once(
     assert len(ledger.read_text().split()) == 120
 
 
-@pytest.mark.wide
 def test_a_server_that_is_restarted_loses_nothing_and_runs_nothing_twice(own_server: postgres.Server, tmp_path: Path) -> None:
     url = own_server.url("mine")
     ledger = tmp_path / "ledger"
@@ -111,7 +112,6 @@ def test_a_server_that_is_restarted_loses_nothing_and_runs_nothing_twice(own_ser
             a.end()
 
 
-@pytest.mark.wide
 def test_a_server_without_a_free_connection_says_so(own_server: postgres.Server) -> None:
     url = own_server.url("mine")
     queuectl.open(url).close()
@@ -181,7 +181,6 @@ def test_many_that_make_the_store_at_once_make_one(store: str) -> None:
         queue.close()
 
 
-@pytest.mark.wide
 def test_an_id_that_is_a_number_is_no_other_jobs_number(store: str, queue: Queue) -> None:
     first = queue.add("true").number
     with queuectl.open(store) as chooser:

@@ -355,6 +355,7 @@ def test_flags_that_make_no_sense_are_refused_in_one_line(flags: list[str]) -> N
 
 
 @pytest.mark.parametrize("command", [["-m", "queuectl", "tasker"], ["compat/tasker"]])
+@pytest.mark.wide
 def test_it_goes_by_all_its_names(command: list[str]) -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, timeout=30, cwd=root)
