@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from time import time
 
 import uvicorn
 
 from ..queue import Queue
-from ..run.caller import SWITCH_S, open_many_files
+from ..run.caller import open_many_files
 from ..run.calling import SIGNALS, Caller
 from .http import sockets
 from .http.auth import Terms
@@ -61,7 +60,6 @@ def terms_of(settings: Settings) -> Terms:
 def serve(place: Place, settings: Settings, say: Callable[[str], None]) -> None:
     """Returns when it was told to stop and has drained. Raises QueueError when it cannot begin."""
     open_many_files()
-    sys.setswitchinterval(SWITCH_S)
     listening = sockets.listen_tcp(settings.host or "0.0.0.0", settings.port)
     Queue(place).close()  # made, and refused, before anything is promised
     service = Service(place, actor="tasker")

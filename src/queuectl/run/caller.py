@@ -21,17 +21,12 @@ from .calling import SIGNALS, Caller
 from .keeper import RENEW, say
 from .process import TROUBLE
 
-# The loop and the committer's thread take turns: at each file and each statement one lets the other in, and would else
-# wait five milliseconds to get back. Much more often, and more is lost by the changes than won.
-SWITCH_S = 0.002
-
 
 def main(arguments: list[str]) -> int:
     database, text, *keeper = arguments
     asked = dict(part.partition("=")[::2] for part in text.split(";") if part)
     os.environ.pop("QUEUECTL_RUN", None)  # started from inside a job, we are no part of its run
     open_many_files()
-    sys.setswitchinterval(SWITCH_S)
     try:
         with Queue(from_argument(database, os.environ)) as queue:
             tags = tuple(flag for flag in _names(asked.get("flags")) if flag.startswith(TAG))
