@@ -9,9 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 PY := .venv/bin/python
 READY := .venv/.ready
 PYTEST := $(PY) -m pytest
-# Tests wait more than they compute; more at once than this and the machine is what is tested. Shares are whole folders as
-# far as can be: what the tests of one share is started once.
-PARALLEL := -n 4 --dist worksteal  # tests wait more than they compute; with many more at once the machine is what is tested
+# Tests wait more than they compute; with many more at once the machine is what is tested.
+PARALLEL := -n 4 --dist worksteal
 ALL_MARKS := --override-ini='addopts=-ra --strict-markers'
 
 help:  ## this list

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.http import RawResponseMessage
 
-    Tls = ssl.SSLContext | bool
+    Tls = ssl.SSLContext | bool  # what to trust; false: the certificate is not checked
 
 LINE_MAX, FIELD_MAX = 16_384, 65_536  # of an answer's head
 NAMES_KEPT_S = 10  # how long a resolved name is used again; the address is judged each time it is connected to
@@ -124,7 +124,7 @@ class Wire:
 
     async def exchange(self, request: Request, more: list[tuple[str, str]], tls: Tls, connect_s: float) -> Answer:
         """Send it once, with more headers; once more only when a kept connection turns out to have been closed by the other
-        side. `tls` is what to trust; false: the certificate is not checked."""
+        side."""
         place, timeout = self._place(request, tls), _timeout(connect_s)
         if request.method not in MAY_BE_SENT_AGAIN:
             return await self._sent(self._fresh, place, request, more, timeout)
