@@ -99,6 +99,9 @@ class Record(metaclass=RecordType):
         """The fields in their order."""
         return tuple(self.picked(type(self).fields))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.values()
+
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, Record) and other.values() == self.values()
 

@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
             tags = tuple(flag for flag in _names(asked.get("flags")) if flag.startswith(TAG))
             tell = (lambda line: None) if asked.get("quiet") else say
             caller = Caller(queue, _names(asked.get("queues")), int(asked.get("slots") or 0), tags, tell)
+            caller.apart = True
             caller.idle_s = float(asked.get("idle") or 0)
             if keeper:
                 caller.keeper = (int(keeper[0]), int(keeper[1]))

@@ -23,10 +23,11 @@ from ..store import sql
 from ..workers import own_row
 from . import flight, journal, recovery, system
 from .ahead import Ahead
-from .committer import Committer, Report, Turn
+from .committer import Committer
 from .flight import Flight, Flights
 from .leased import Leased
 from .terms import Terms
+from .turns import Report, Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from ..lifecycle import Event
     from ..queue import Queue
+    from .apart import Apart
     from .journal import Trace
 
 SOON_S = 5.0  # what becomes due so soon is waited for when draining
@@ -57,6 +59,7 @@ class Caller:
         self.queue = queue
         self.keeper = (0, 0)  # its pid and start time; zeros: there is none
         self.idle_s = 0.0  # end after so long without a call; 0: stay
+        self.apart = False  # it has a processor for itself: turns are committed by a process beside it
         self.until_idle = False  # end when there is nothing to call now
         self.renew = False  # ended in order to be started again with new code
         self.terms = Terms(queue, say)
@@ -106,7 +109,7 @@ class Caller:
             # The journal and its lock are there before anybody can see the caller.
             self.id = queue.store.add_worker(own_row(self._slots or self.terms.config.call_slots, self._serving))
             self.journal = journal.Journal(journal.journal_path(place.run, self.id), self.keeper)
-        self._committer = Committer(queue, self.id, self._serving)
+        self._committer = self._new_committer()
         self._flights = flights = Flights(self, self._landed)
         self._leased = Leased(queue.store, self.terms, self._say, flights.under_way, flights.end_elsewhere)
         for fd, taken in ((self._ears.fd, self._hear), (self._committer.fd, self._committer.drain)):
@@ -114,6 +117,13 @@ class Caller:
         self._watch_keeper()
         self._say(f"caller {self.id} runs")
         self._tick()
+
+    def _new_committer(self) -> Apart | Committer:
+        if self.apart and not self.queue.store.shared:  # a server does the work by itself, a thread but waits for it
+            from .apart import Apart
+
+            return Apart(self.queue, self.id, self._serving, self.journal.path)
+        return Committer(self.queue, self.id, self._serving)
 
     def mind_signals(self) -> None:
         """For a caller that has its process to itself: those that came while it started are taken in now."""

@@ -76,6 +76,11 @@ def journal_path(run_folder: str, worker: int) -> str:
     return os.path.join(run_folder, f"worker-{worker}.journal")
 
 
+def commits_path(path: str) -> str:
+    """Beside a journal: what is locked as long as a process of its own commits for its worker (`apart`)."""
+    return path.removesuffix(".journal") + ".commits"
+
+
 class Journal:
     """The writing side. Each line is one `write` to an append-only descriptor. Raises OSError when the disk is full."""
 

@@ -20,15 +20,20 @@ PR_SET_PDEATHSIG = 1
 def main(arguments: list[str]) -> int:
     parent, files_max, program = int(arguments[0]), int(arguments[1]), arguments[2:]
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    if hear_of_death(parent, signal.SIGHUP):
+        os.execv(program[0], program)
+    return 0
+
+
+def hear_of_death(parent: int, number: int) -> bool:
+    """Be sent this signal when the parent dies, also after an exec; returns whether it lives."""
     try:
         import ctypes
 
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGHUP, 0, 0, 0)  # holds through exec
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     except (ImportError, AttributeError, OSError):
         pass  # elsewhere such a worker goes on until the next server takes its jobs over
-    if os.getppid() == parent:
-        os.execv(program[0], program)
-    return 0  # it has died meanwhile
+    return os.getppid() == parent
 
 
 if __name__ == "__main__":
