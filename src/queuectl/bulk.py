@@ -11,7 +11,7 @@ from time import monotonic
 
 from . import clock
 from .errors import Conflict, StorageError
-from .model import Job, Spec
+from .model import Job, Shell, Spec
 from .newjob import new_job
 from .store.sums import Sums
 from .work import work_columns
@@ -91,7 +91,9 @@ class BulkAdd:
         for number, item in enumerate(items, first):
             while careful and getattr(item, "id", None) is None and (str(number) in names or store.number_is_chosen(number)):
                 number = store.take_numbers(1)
-            if isinstance(item, Spec):
+            if isinstance(item, Shell):
+                jobs.append(pattern.but(number=number, command=item.text))
+            elif isinstance(item, Spec):
                 job = new_job(item, self._origin(item), self._config, now)
                 job = job.but(number=number, lane=self._lane(job, first))
                 jobs.append(self._waiting_for(job, item))

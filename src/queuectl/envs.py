@@ -30,6 +30,20 @@ def packed(variables: Mapping[bytes, bytes]) -> bytes:
     return b"\0".join([name + b"=" + variables[name] for name in sorted(variables)])
 
 
+class Known:
+    """Environments as they are stored. One like the last is not packed again: who adds many jobs seldom changes theirs."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Mapping[bytes, bytes], bytes, bytes] | None = None
+
+    def stored(self, variables: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
+        """What is kept of it, and by what it is found."""
+        if self._last is None or self._last[0] != variables:
+            body = packed(variables)
+            self._last = variables, body, digest(body)
+        return self._last[1:]
+
+
 def unpacked(body: bytes) -> dict[bytes, bytes]:
     """
     >>> unpacked(packed({b"A": b"1=2", b"B": b""})) == {b"A": b"1=2", b"B": b""}

@@ -8,7 +8,8 @@ QueueError
 ├── StorageError      7   503   the store is damaged, full, read-only, of another version
 │   └── Replaced                it is another one than before: whoever works on what it knew must begin anew
 ├── TryAgainLater    75   503   somebody else holds the store; the same call may succeed
-│   └── Doubtful                it may have been stored, nobody could be asked in time
+│   ├── Doubtful                it may have been stored, nobody could be asked in time
+│   └── Moved                   rows that were taken as known have been changed: look at them, and decide again
 └── WaitTimeout     124   504   what was waited for did not happen in time
 """
 
@@ -72,6 +73,10 @@ class TryAgainLater(QueueError):
 
 
 class Doubtful(TryAgainLater):
+    pass
+
+
+class Moved(TryAgainLater):
     pass
 
 

@@ -54,6 +54,7 @@ class Queue:
         self.only_here = store is not None  # no other process can open it
         self.settings: Settings = ConfigFile(self.place.folder) if not self.store.shared else _stored_settings(self.store)
         self.actor = actor or f"uid {os.geteuid()}"
+        self._envs = envs.Known()
         self.heard = 0  # how many workers the last bell reached
 
     # ------------------------------------------------------------ adding
@@ -159,8 +160,7 @@ class Queue:
             variables = {os.fsencode(name): os.fsencode(value) for name, value in spec.env.items()}
         else:
             variables = envs.captured(os.environb, config.capture_env)
-        body = envs.packed(variables)
-        digest = envs.digest(body)
+        body, digest = self._envs.stored(variables)
         env = self.store.known_env(digest) if known else self.store.env_id(digest, body)
         return Origin(_cwd() if spec.cwd is None else spec.cwd, umask(), env)
 

@@ -10,7 +10,7 @@ import sys
 from time import monotonic, sleep
 
 from .. import bell, clock
-from ..errors import Replaced, StorageError, TryAgainLater
+from ..errors import Moved, Replaced, StorageError, TryAgainLater
 from ..model import CALL, Serving
 from ..record import Record
 from ..store import claim, dependents, recurring, sql
@@ -71,6 +71,7 @@ class Turns:
         self.calls_elsewhere = False  # calls are made by another process of the same keeper
         self._boot_id = clock.boot_id()
         self._offset_us: int | None = None
+        self._told: dict[int, Job] = {}  # as they stand since their start was written: the loop has them as they were claimed
 
     def persist(self, turn: Turn) -> Report:
         pause, said, began = RETRY_S_MIN, -SAY_AGAIN_S, monotonic()
@@ -89,15 +90,22 @@ class Turns:
                 pause = min(pause * 2, RETRY_S_MAX)
 
     def commit(self, turn: Turn) -> Report:
+        try:
+            return self._commit(turn)
+        except Moved:
+            return self._commit(turn)
+
+    def _commit(self, turn: Turn) -> Report:
         began, now = monotonic(), clock.now_us()
         store, actor = self._queue.store, f"worker {self._worker}"
         lease_s = self._queue.settings.read().lease if store.shared else 0.0
+        events = [(self._told.get(job.number, job), event) for job, event in turn.events]
         with store.transaction():
-            store.foresee(self._worker, [job for job, _ in turn.events], turn.free + turn.ahead > 0)
+            store.foresee(self._worker, [job for job, _ in events], turn.free + turn.ahead > 0)
             leased_until_s = store.keep_lease(self._worker, lease_s)
             offset = self._follow_clock()
             store.run_many(sql.PUT_OUTPUT, [*turn.kept])
-            store.apply_all(turn.events, now, actor, refused=_not_wanted)
+            changes = store.apply_all(events, now, actor, refused=_not_wanted)
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in turn.traces])
             store.run_many(sql.REST_KEY, [*turn.rests])
             if turn.free + turn.ahead:
@@ -116,6 +124,9 @@ class Turns:
         if leased_until_s is not None:
             store.lease_until_s = leased_until_s
         self._offset_us = offset  # only now: it may have been undone
+        for job, _ in events:
+            self._told.pop(job.number, None)
+        self._told.update({change.after.number: change.after for change in changes if change.event == "start"})
         took = monotonic() - began
         return Report(
             turn=turn,

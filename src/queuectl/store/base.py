@@ -9,7 +9,7 @@ from _thread import RLock
 
 from .. import clock
 from ..errors import Conflict
-from ..model import BLOCKED, COMMAND, HELD, LATER, READY, Attempt, HistoryEntry, Job, WorkerRow
+from ..model import BLOCKED, CLAIMED, COMMAND, HELD, LATER, READY, Attempt, HistoryEntry, Job, WorkerRow
 from ..record import Record
 from . import sql
 from .engine import Engine
@@ -217,7 +217,10 @@ class Store(Engine):
         self.run_many(sql.EDIT_JOB, [(*_editable(c.after), c.before.number, c.before.version) for c in edits])
         rows = [(*_mutable(c.after), c.before.number, c.before.version) for c in changes]
         self.run_many(sql.UPDATE_JOB, rows)
-        ends = [_attempt_row(c.before, c.outcome) for c in changes if c.outcome is not None]
+        # A job that ends as it was claimed, ahead, was never told of: its attempt is written whole.
+        whole = [_attempt_row(c.before, c.outcome) for c in changes if c.outcome is not None and c.before.stage == CLAIMED]
+        ends = [_attempt_row(c.before, c.outcome) for c in changes if c.outcome is not None and c.before.stage != CLAIMED]
+        self.run_many(sql.ATTEMPT_WHOLE, whole)
         self.run_many(sql.ATTEMPT_ENDED, ends)
         starts = [(c.before.number, c.before.run, c.before.worker, c.after.started_us) for c in changes if c.event == "start"]
         self.run_many(sql.ATTEMPT_STARTED, starts)

@@ -23,10 +23,10 @@ COLUMNS = tuple(column for column in Job.fields if column != "number")
 # And the number behind the lock: a row that has to be locked again would draw another.
 DRAW = "with kept as materialized (select id from envs where id = ? for key share) select take_numbers(1) from kept"
 # Nothing is added when its environment has been removed, or its number was chosen by somebody as an id.
-ADD = f"""
+ADD = """
 with fresh as (select currval('job_numbers') as number from envs where id = ?),
 new as (
-  insert into jobs (number, {", ".join(COLUMNS)}) select number, {", ".join("?" * len(COLUMNS))} from fresh
+  insert into jobs (number, {columns}) select number, {places} from fresh
   where not exists (select 1 from jobs as chosen where chosen.name = fresh.number::text)
   returning number, created_us, queue, state, stage),
 told as (insert into history (job, at_us, event, stage, run, actor) select number, created_us, 'add', stage, 0, ? from new),
@@ -38,11 +38,27 @@ where pid = ? and backend_start <= to_timestamp(?::double precision / 1000000)""
 FIND = "select number from jobs where number >= ? and created_us = ? and env = ? and command = ?"
 
 
+FORMS: dict[tuple[bool, ...], str] = {}  # of ADD, by which columns are given: what is null is not sent
+FORMS_MAX = 50
+
+
+def _form(given: tuple[bool, ...]) -> str:
+    if given not in FORMS:
+        columns = [column for column, is_given in zip(COLUMNS, given, strict=True) if is_given]
+        FORMS[given] = ADD.format(columns=", ".join(columns), places=", ".join("?" * len(columns)))
+    return FORMS[given]
+
+
 def add(store: PostgresConnection, job: Job, actor: str) -> Job | None:
     """The job with its number, on stable storage; None when it has to be added step by step. Raises TryAgainLater."""
     began, before = monotonic(), (store.served_by, store.newest)
+    values = job.values()[1:]
+    given = tuple([value is not None for value in values])
+    if given not in FORMS and len(FORMS) >= FORMS_MAX:
+        given = (True,) * len(values)
+    named = [value for value, is_given in zip(values, given, strict=True) if is_given]
     try:
-        found = store.run_here(ADD, (job.env, *job.values()[1:], actor), first=(DRAW, (job.env,)))
+        found = store.run_here(_form(given), (job.env, *named, actor), first=(DRAW, (job.env,)))
     except psycopg.Error as fault:
         if not store._is_gone():
             raise store._told(fault) from None

@@ -9,8 +9,8 @@ a pooler that keeps no sessions) costs the slow poll behind it, never a job.
 from __future__ import annotations
 
 import os
-from threading import Thread, Timer
-from time import monotonic
+from threading import Event, Thread
+from time import monotonic, sleep
 
 from .. import bell
 from ..errors import QueueError
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 QUIET_S = {bell.WORK: 0.01, bell.DONE: 0.05}
 AGAIN_S, AGAIN_S_MAX = 0.2, 5.0
 ALIVE_S = 30.0  # a link without news is tried this often
-RING = f"select pg_notify(?, ''), (select count(*) from workers where lease_us > {pg_sql.NOW_US})"
+# Nobody waits for a disk: nothing is written that has to last.
+RING = f"""
+select set_config('synchronous_commit', 'off', true), pg_notify(?, ''),
+  (select count(*) from workers where lease_us > {pg_sql.NOW_US})"""
 
 
 def channel(store_id: str, name: str) -> str:
@@ -32,32 +35,50 @@ def channel(store_id: str, name: str) -> str:
 
 
 class Ringer:
-    """One process's hand on the bells."""
+    """One process's hand on the bells. What is to ring later is rung by a thread that is there from the first such ring on."""
 
     def __init__(self, store: PostgresConnection) -> None:
         self._store = store
         self._rung: dict[str, float] = {}
-        self._later: dict[str, Timer] = {}
+        self._later: dict[str, float] = {}
+        self._wake = Event()
+        self._over = False
+        self._thread: Thread | None = None
 
     def ring(self, name: str) -> int | None:
         """Returns how many workers there are; None when it rings later, or could not. Never raises: what it tells of has
         been committed."""
-        quiet = QUIET_S.get(name, 0.05)
         with self._store.lock:
-            if monotonic() - self._rung.get(name, -1.0) >= quiet:
+            at = self._rung.get(name, -1.0) + QUIET_S.get(name, 0.05)
+            if monotonic() >= at:
                 return self._now(name)
             if name not in self._later:
-                later = self._later[name] = Timer(quiet, self._now, (name,))
-                later.daemon = True
-                later.start()
+                self._later[name] = at
+                self._thread = self._thread or self._start()
+                self._wake.set()
         return None
+
+    def _start(self) -> Thread:
+        thread = Thread(target=self._serve, name="ringer", daemon=True)
+        thread.start()
+        return thread
+
+    def _serve(self) -> None:
+        while not self._over:
+            self._wake.wait()
+            self._wake.clear()
+            while self._later:
+                sleep(max(0.0, min(self._later.values(), default=0.0) - monotonic()))
+                with self._store.lock:
+                    for name in [name for name, at in self._later.items() if at <= monotonic()]:
+                        self._now(name)
 
     def _now(self, name: str) -> int | None:
         with self._store.lock:
             self._rung[name] = monotonic()
             self._later.pop(name, None)
             try:
-                [(_, workers)] = self._store.run(RING, (channel(self._store.store_id, name),))
+                [(_, _, workers)] = self._store.run(RING, (channel(self._store.store_id, name),))
             except QueueError:
                 return None
             return int(workers)
@@ -65,9 +86,10 @@ class Ringer:
     def finish(self) -> None:
         """Before the connection goes: what was to ring later rings now."""
         with self._store.lock:
-            for name, later in list(self._later.items()):
-                later.cancel()
+            for name in [*self._later]:
                 self._now(name)
+            self._over = True
+            self._wake.set()
 
 
 class SharedListener(bell.Listener):
@@ -105,8 +127,6 @@ class SharedListener(bell.Listener):
 
     def _pause(self, seconds: float) -> None:
         end = monotonic() + seconds
-        from time import sleep
-
         while not self._closed and monotonic() < end:
             sleep(0.05)
 

@@ -67,6 +67,7 @@ class SharedClaim(Claim):
     """One claim of one worker, beside others at the same moment."""
 
     _store: PostgresConnection
+    _places: dict[int, str]  # of the rows of jobs that were read, by their numbers
 
     def pick(self, free: int, ahead: int, serving: Serving) -> list[Job]:
         store = self._store
@@ -117,7 +118,8 @@ class SharedClaim(Claim):
         places = [BEGINNING if full else marks.of(lane) for lane, _ in bounds]
         columns = ([lane for lane, _ in bounds], [p[0] for p in places], [p[1] for p in places], [most for _, most in bounds])
         rows, took_s = self._store.timed(pg_sql.READY, columns)
-        found = [Job(*row) for row in rows]
+        found = [Job(*row[:-1]) for row in rows]
+        self._places = {row[0]: row[-1] for row in rows}
         if full:
             marks.full_look.took(took_s, monotonic())
         if len(found) < wanted:
@@ -141,7 +143,7 @@ class SharedClaim(Claim):
         if not jobs:
             return []
         store, worker, now = self._store, self._worker, self._now
-        store.run(pg_sql.CLAIM_RUNNING, (worker, now, now, [job.number for job in jobs]))
+        store.run(pg_sql.CLAIM_RUNNING, (worker, now, now, [self._places[job.number] for job in jobs]))
         fresh: dict[str, Any] = {"started_us": now, "finished_us": None, "exit_code": None, "reason": None}
         claimed = [self._claimed(job, RUNNING).but(**fresh) for job in jobs]
         numbers, runs = [job.number for job in claimed], [job.run for job in claimed]
@@ -151,5 +153,5 @@ class SharedClaim(Claim):
 
     def _ahead(self, jobs: list[Job]) -> list[Job]:
         if jobs:
-            self._store.run(pg_sql.CLAIM_AHEAD, (self._worker, self._now, [job.number for job in jobs]))
+            self._store.run(pg_sql.CLAIM_AHEAD, (self._worker, self._now, [self._places[job.number] for job in jobs]))
         return [self._claimed(job, CLAIMED) for job in jobs]

@@ -13,7 +13,7 @@ from threading import get_ident
 from time import monotonic
 
 from .. import clock
-from ..errors import NotFound, Replaced, StorageError, TryAgainLater
+from ..errors import Moved, NotFound, Replaced, StorageError, TryAgainLater
 from . import migrate, pg_batch, pg_link, pg_sql, sql
 from .base import Store
 from .pg_bell import Ringer
@@ -69,10 +69,13 @@ class PostgresConnection(Store):
         self.newest = 0  # a job's number of then, or later
         self._timeline = ""
         self._open = False  # a transaction is
+        self._trusts = False  # in this one: rows of jobs are as they are known here, which is looked at before the commit
+        self._moved = False  # in the last one that trusted they were not
+        self._unchecked: list[tuple[Answer, int]] = []
         self._xid: Answer | str = ""
         self._asked: dict[str, tuple[tuple[Any, ...], Answer]] = {}
         self._texts: dict[str, tuple[str, bool]] = {}
-        self._wholes: dict[str, str] = {}
+        self._manies: dict[str, pg_batch.Many | None] = {}
         more = pg_link.settings_sql(self.to).rstrip(";").split(";") if self.to.pooled else []
         self._begin = ["begin isolation level read committed", *more]
         self._connect()
@@ -87,7 +90,7 @@ class PostgresConnection(Store):
     def _connect(self, within_s: float | None = None) -> None:
         self._db = pg_link.connect(self.to, within_s=within_s)
         if self.works:
-            self._db.execute(pg_link.NO_SCANS)
+            self._db.execute(pg_link.PLANS)
         self._wire = Wire(self._db, prepares=not self.to.pooled, patience_s=self._patience_s)
 
     def _meet(self, create: bool, upgrade: bool) -> str:
@@ -265,30 +268,43 @@ class PostgresConnection(Store):
                     self.run_many(statement, rows)
             elif len(rows) >= COPY_ROWS and (copied := COPIED.fullmatch(statement)):
                 self._copy(f"copy {copied[1]} ({copied[2]}) from stdin", rows)
-            elif len(rows) > 1 and (whole := self._whole(statement)):
-                self._send(self._text(whole)[0], tuple(map(list, zip(*rows, strict=True))))
+            elif len(rows) > 1 and (many := self._many(statement)):
+                text, bindings = many.put(rows)
+                self._sent(statement, self._send(self._text(text)[0], bindings), len(rows))
             else:
                 text = self._text(statement)[0]
                 for row in rows:
-                    self._send(text, row)
+                    self._sent(statement, self._send(text, row), 1)
 
-    def _whole(self, statement: str) -> str:
+    def _sent(self, statement: str, answer: Answer, rows: int) -> None:
+        if self._trusts and statement == sql.UPDATE_JOB:
+            self._unchecked.append((answer, rows))
+
+    def _check(self) -> None:
+        """Of the rows that were written without a look at them before, all have been as they were known: else Moved."""
+        for answer, rows in self._unchecked:
+            self._wire.rows(answer)
+            if answer.result.command_tuples != rows:
+                self._moved = True
+                raise Moved("the jobs of a turn were changed meanwhile", why="somebody else has done something to them")
+
+    def _many(self, statement: str) -> pg_batch.Many | None:
         """The statement for many rows at once, by the columns that its table has."""
-        if statement not in self._wholes:
+        if statement not in self._manies:
             table = pg_batch.table_of(statement)
             types = dict(self.run(pg_batch.TYPES, (table,))) if table else {}
-            self._wholes[statement] = pg_batch.for_many(statement, types) if table else ""
-        return self._wholes[statement]
+            self._manies[statement] = pg_batch.Many(statement, types) if table else None
+        return self._manies[statement]
 
     def _copy(self, text: str, rows: list[tuple[Any, ...]]) -> None:
         with Outside(self), self._db.cursor().copy(text) as copy:
-            for row in rows:
-                copy.write_row(row)
+            for piece in pg_batch.lines(rows):
+                copy.write(piece)
 
-    def _send(self, text: str, bindings: tuple[Any, ...]) -> None:
+    def _send(self, text: str, bindings: tuple[Any, ...]) -> Answer:
         """Inside a transaction: without waiting for what it brings."""
         try:
-            self._wire.send(text, bindings)
+            return self._wire.send(text, bindings)
         except psycopg.Error as fault:
             raise self._told(fault) from None
 
@@ -316,6 +332,7 @@ class PostgresConnection(Store):
         """What the server knows the transaction by is asked first: it has a number before it draws any job's number."""
         self._asked.clear()
         self._due_known, self.limits_seen = False, True
+        self._trusts, self._unchecked = False, []
         self._wire.open()
         for text in self._begin:
             self._wire.send(text)
@@ -327,6 +344,7 @@ class PostgresConnection(Store):
         try:
             if isinstance(self._xid, Answer):  # before the commit leaves, or nobody could ask for its outcome
                 [(self._xid,)] = self._wire.rows(self._xid)
+            self._check()
             self._wire.send("commit")
             self._wire.sync()
             self._wire.close()

@@ -54,8 +54,9 @@ SESSION = {
     "timezone": "UTC",
     "jit": "off",  # nothing here runs for so long that compiling it would pay
 }
-# For a worker: a plan that was made while few jobs were there is kept, and would read them all when there are many.
-NO_SCANS = "set enable_seqscan = off"
+# For a worker, whose statements are few and always the same: a plan that was made while few jobs were there is kept, and would
+# read them all when there are many; and what is planned anew at each turn takes longer to plan than to run.
+PLANS = "select set_config('enable_seqscan', 'off', false), set_config('plan_cache_mode', 'force_generic_plan', false)"
 
 
 class Address(Record):

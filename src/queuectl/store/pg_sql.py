@@ -96,11 +96,12 @@ select id from lanes where adder is null and (first is not null or limit_key <> 
 DROP_LANES = """
 delete from lanes where id = any(?) and not exists (select 1 from jobs where lane = lanes.id and stage = 'ready')"""
 
-# Each lane from a position on, in the order in which its jobs start. Whoever claims at the same time passes these by.
+# Each lane from a position on, in the order in which its jobs start. Whoever claims at the same time passes these by. A row that
+# is locked stays in its place, by which it is found again sooner than by an index.
 READY = f"""
 select j.* from unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[]) as l (lane, turned, number, most)
 cross join lateral (
-  select {sql.JOB} from jobs
+  select {sql.JOB}, ctid as place from jobs
   where jobs.lane = l.lane and jobs.stage = 'ready' and (-jobs.priority, jobs.number) > (l.turned, l.number)
   order by -jobs.priority, jobs.number limit l.most for update skip locked) as j"""
 SOME_READY = "select 1 from jobs where lane = any(?) and stage = 'ready' and number <> all(?) limit 1"
@@ -110,9 +111,9 @@ LOCK_KEYS = "select key, parallel, interval_us, next_us from limits where key = 
 CLAIM_RUNNING = """
 update jobs set stage = 'running', state = 'processing', worker = ?, run = run + 1, version = version + 1, updated_us = ?,
   started_us = ?, finished_us = null, exit_code = null, reason = null
-where number = any(?)"""
+where ctid = any(?::tid[])"""
 CLAIM_AHEAD = """
-update jobs set stage = 'claimed', worker = ?, run = run + 1, version = version + 1, updated_us = ? where number = any(?)"""
+update jobs set stage = 'claimed', worker = ?, run = run + 1, version = version + 1, updated_us = ? where ctid = any(?::tid[])"""
 CLAIM_ATTEMPTS = """
 insert into attempts (job, run, worker, started_us, log_start) select *, ?, ?, 0 from unnest(?::bigint[], ?::bigint[])"""
 CLAIM_HISTORY = """

@@ -112,9 +112,10 @@ STOPPING = "select stopping from workers where id = ?"
 STOPS_ASKED = "select number, run, stop from jobs where worker = ? and stop is not null"
 
 ATTEMPT_STARTED = "insert into attempts (job, run, worker, started_us, log_start) values (?, ?, ?, ?, 0)"
-ATTEMPT_ENDED = """
+ATTEMPT_WHOLE = """
 insert into attempts (job, run, worker, pid, started_us, ended_us, exit_code, reason, cpu_s, memory_max, log_start, log_end)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ATTEMPT_ENDED = f"""{ATTEMPT_WHOLE}
 on conflict (job, run) do update set pid = excluded.pid, started_us = excluded.started_us, ended_us = excluded.ended_us,
   exit_code = excluded.exit_code, reason = excluded.reason, cpu_s = excluded.cpu_s, memory_max = excluded.memory_max,
   log_start = excluded.log_start, log_end = excluded.log_end"""

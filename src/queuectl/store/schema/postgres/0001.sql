@@ -67,7 +67,10 @@ create table jobs (
   stdin text,
   options text,
   id text generated always as (coalesce(name, number::text)) stored
-) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.1);
+) with (
+  fillfactor = 40,                -- room for a job's next two versions on its own page: half the log, one page less to write
+  autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.1
+);
 create unique index jobs_name on jobs (name) where name is not null;
 create unique index jobs_key on jobs (queue, key) where key is not null;
 create index jobs_ready on jobs (lane, (-priority), number) where stage = 'ready';

@@ -1,0 +1,81 @@
+"""A worker's turn takes the rows of its jobs as it knows them, and looks at them again when somebody has changed one."""
+
+from __future__ import annotations
+
+import pytest
+
+import queuectl
+from queuectl import clock, lifecycle
+from queuectl.errors import Moved
+from queuectl.model import Job, Options, Outcome, Serving
+from queuectl.run.turns import Turn, Turns
+from queuectl.schedule import Backoff
+from queuectl.workers import own_row
+
+
+@pytest.fixture
+def turns(queue: queuectl.Queue) -> Turns:
+    with queue.store.transaction():
+        worker = queue.store.add_worker(own_row(9, Serving()))
+    return Turns(queue, worker, Serving())
+
+
+def ended(job: Job, code: int = 0) -> tuple[Job, lifecycle.Finished]:
+    now = clock.now_us()
+    return job, lifecycle.Finished(Outcome(exit_code=code, started_us=now, ended_us=now), Options(), Backoff())
+
+
+def claimed(queue: queuectl.Queue, turns: Turns, n: int) -> list[Job]:
+    queue.add_many(["true"] * n)
+    found = turns.commit(Turn([], [], ahead=n)).claimed
+    assert len(found) == n
+    return found
+
+
+def test_what_nobody_has_touched_is_written_at_once(queue: queuectl.Queue, turns: Turns) -> None:
+    jobs = claimed(queue, turns, 3)
+    turns.commit(Turn([ended(job) for job in jobs], []))
+    assert [queue.get(job.id).state for job in jobs] == ["completed"] * 3
+    assert [[attempt.run for attempt in queue.attempts(job)] for job in jobs] == [[1]] * 3
+
+
+def test_one_of_several_that_somebody_has_changed_is_decided_again(
+    queue: queuectl.Queue, turns: Turns, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = claimed(queue, turns, 3)
+    with queuectl.open(store) as other:
+        other.cancel(jobs[1].id)  # which writes to its row, and asks the worker
+    moved = []
+    plain = type(queue.store)._check
+
+    def check(store: object) -> None:
+        try:
+            plain(store)  # type: ignore[arg-type]
+        except Moved as fault:
+            moved.append(fault)
+            raise
+
+    monkeypatch.setattr(type(queue.store), "_check", check)
+    report = turns.commit(Turn([ended(job) for job in jobs], [], ahead=5))
+    assert len(moved) == 1, "the first try was refused, the second looked at the rows"
+    assert [job.id for job, _ in report.turn.events] == [job.id for job in jobs]
+    assert [queue.get(job.id).state for job in jobs] == ["completed"] * 3
+    for job in jobs:
+        assert [entry.event for entry in queue.history(job)].count("finish") == 1
+        assert len(queue.attempts(job)) == 1
+    assert sum(n for _, state, _, n in queue.store.counts() if state == "completed") == 3
+    more = claimed(queue, turns, 2)
+    turns.commit(Turn([ended(job) for job in more], []))
+    assert len(moved) == 1, "it trusts again"
+
+
+def test_a_run_that_was_told_of_is_known_as_it_was_written(
+    queue: queuectl.Queue, turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = claimed(queue, turns, 2)
+    turns.commit(Turn([(job, lifecycle.Started(clock.now_us())) for job in jobs], []))
+    monkeypatch.setattr(type(queue.store), "job", lambda store, number: pytest.fail("its row was read again"))
+    turns.commit(Turn([ended(job, 1) for job in jobs], []))
+    monkeypatch.undo()
+    assert [queue.get(job.id).attempts for job in jobs] == [1, 1]
+    assert [len(queue.attempts(job)) for job in jobs] == [1, 1]
