@@ -1,12 +1,13 @@
 """Queues on one PostgreSQL server: one table of ours and of others, from one run, with the same durability.
 
-    python bench/fleet.py            100,000 jobs waiting, about eight minutes
-    python bench/fleet.py --quick    60,000 waiting, about three minutes
+    python bench/fleet.py            100,000 jobs waiting, about fifteen minutes
+    python bench/fleet.py --quick    60,000 waiting, about six minutes
     python bench/fleet.py --full     1,000,000 waiting
     options: --only ours,river,hosts,held   --folder FOLDER (the server's disk)   --markdown
 
 The server is the bench's own, with fsync and synchronous_commit on, reached over 127.0.0.1. `make bench-setup` installs the
-others; what is not there is skipped, loudly. A worker is one process that may have 100 jobs at a time.
+others; what is not there is skipped, loudly. A worker is one process that may have 100 jobs at a time. Each figure is the median
+of three rounds, in each of which the queues take turns.
 
 What a no-op is: for procrastinate, pgqueuer and chancy a coroutine, for River a Go function, both inside the worker. Our jobs are
 processes, so ours stands twice: the queue's own work (claim, end, history, lease, by the committer of a worker, and nothing
@@ -26,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,12 +75,13 @@ class Scale:
     drain: int
     held_s: float
     held: int
+    rounds: int = 3
 
 
 SCALES = {
-    "quick": Scale(one=300, bulk=20_000, window_s=2.5, stamps=30, waiting=60_000, drain=400, held_s=12.0, held=150_000),
-    "usual": Scale(one=1000, bulk=60_000, window_s=8.0, stamps=100, waiting=100_000, drain=2000, held_s=60.0, held=600_000),
-    "full": Scale(one=1000, bulk=60_000, window_s=8.0, stamps=100, waiting=1_000_000, drain=2000, held_s=60.0, held=1_000_000),
+    "quick": Scale(one=300, bulk=12_000, window_s=2.5, stamps=30, waiting=60_000, drain=400, held_s=12.0, held=300_000),
+    "usual": Scale(one=1000, bulk=20_000, window_s=5.0, stamps=50, waiting=100_000, drain=2000, held_s=60.0, held=1_200_000),
+    "full": Scale(one=1000, bulk=20_000, window_s=5.0, stamps=50, waiting=1_000_000, drain=2000, held_s=60.0, held=1_200_000),
 }
 
 
@@ -195,6 +197,7 @@ class Tool:
 # ---------------------------------------------------------------- the rows
 
 NOOPS = "no-op jobs/s, {} workers"
+BULK = "added in bulk, jobs/s"
 CPU = "CPU ms per job: client + server"
 
 
@@ -204,32 +207,51 @@ def ready(server: Server, name: str, database: str, env: dict[str, str]) -> Tool
     return tool
 
 
-def measured(tool: Tool, scale: Scale) -> Cells:
-    cells: Cells = {}
+Row = tuple[str, str, Callable[[Tool], tuple[float, ...]]]  # what is measured, its line of processor time, and how
 
-    def kept(work: str, cpu: str, found: tuple[float, float, float]) -> None:
-        cells[work] = number(found[0])
-        cells[cpu] = f"{number(found[1])} + {number(found[2])}"
-        say(f"  {tool.name}: {work} {cells[work]}, CPU {cells[cpu]}")
 
-    kept("added one by one, jobs/s", CPU, tool.added("one", scale.one))
-    with tool.workers(1):
-        pass  # what the first start of one makes
-    for n in WORKERS:
-        backlog = tool.added("bulk", scale.bulk * MUCH.get(tool.name, 1))
-        if n == WORKERS[0]:
-            kept("added in bulk, jobs/s", CPU + " ", backlog)
-        kept(NOOPS.format(n), CPU + " " * n, tool.worked(n, scale.window_s))
-    tool.call("bulk", scale.waiting)
-    kept(f"the same, 2 workers, {scale.waiting:,} more waiting", CPU + " " * 3, tool.worked(2, scale.window_s))
+def rows(scale: Scale) -> list[Row]:
+    def refilled(tool: Tool, n: int) -> tuple[float, ...]:
+        added = tool.added("bulk", scale.bulk * MUCH.get(tool.name, 1))
+        return (*tool.worked(n, scale.window_s), *added)
+
+    behind = f"the same, 2 workers, {scale.waiting:,} more waiting"
+    return [
+        ("added one by one, jobs/s", CPU, lambda tool: tool.added("one", scale.one)),
+        (BULK, CPU + " ", lambda tool: tool.added("bulk", scale.bulk)),
+        *[(NOOPS.format(n), CPU + " " * n, lambda tool, n=n: refilled(tool, n)) for n in WORKERS],
+        (behind, CPU + " " * 3, lambda tool: refilled(tool, 2)),
+    ]
+
+
+def measured(tools: dict[str, Tool], scale: Scale) -> dict[str, Cells]:
+    """Row by row, the tools in turn, several rounds: whatever else the machine has to do befalls all of them."""
+    cells: dict[str, Cells] = {name: {} for name in tools}
+    for work, cpu, measure in rows(scale):
+        if work.startswith("the same"):
+            for tool in tools.values():
+                tool.call("bulk", scale.waiting)
+        found: dict[str, list[tuple[float, ...]]] = {name: [] for name in tools}
+        for _ in range(scale.rounds):
+            for name, tool in tools.items():
+                found[name].append(measure(tool))
+        for name, values in found.items():
+            rate, client, server = [statistics.median(value[at] for value in values) for at in range(3)]
+            cells[name] |= {work: number(rate), cpu: f"{number(client)} + {number(server)}"}
+            say(f"  {name}: {work} {number(rate)} ({', '.join(number(value[0]) for value in values)}), CPU {cells[name][cpu]}")
     return cells
 
 
-def latency(server: Server, name: str, scale: Scale, env: dict[str, str]) -> Cells:
-    tool = ready(server, name, f"{name}_idle", env)
-    cell = f"{number(tool.latency_ms(scale.stamps))} ms"
-    say(f"  {name}: add to start p50 {cell}")
-    return {"add to start of the no-op, idle worker, p50": cell}
+def latencies(server: Server, tools: dict[str, Tool], scale: Scale) -> dict[str, Cells]:
+    idle = {name: ready(server, name, f"{name}_idle", tool.env) for name, tool in tools.items()}
+    found: dict[str, list[float]] = {name: [] for name in idle}
+    for _ in range(scale.rounds):
+        for name, tool in idle.items():
+            found[name].append(tool.latency_ms(scale.stamps))
+    work = "add to start of the no-op, idle worker, p50"
+    for name, values in found.items():
+        say(f"  {name}: {work} {', '.join(number(value) for value in values)} ms")
+    return {name: {work: f"{number(statistics.median(values))} ms"} for name, values in found.items()}
 
 
 # ---------------------------------------------------------------- hosts that run `true`
@@ -310,16 +332,17 @@ def missing() -> dict[str, str]:
 
 
 def each_tool(server: Server, names: list[str], scale: Scale, home: Path) -> dict[str, Cells]:
-    columns: dict[str, Cells] = {}
-    env = clean_env(home)
+    tools: dict[str, Tool] = {}
     for name in names:
-        say(name)
         try:
-            cells = latency(server, name, scale, env)
-            columns[name] = measured(ready(server, name, name, env), scale) | cells
+            tools[name] = ready(server, name, name, clean_env(home))
+            with tools[name].workers(1):
+                pass  # what the first start of one makes
         except (RuntimeError, ValueError, AssertionError, subprocess.TimeoutExpired) as fault:
+            tools.pop(name, None)
             say(f"SKIPPED: {name}: {fault}")
-    return columns
+    columns, started = measured(tools, scale), latencies(server, tools, scale)
+    return {name: columns[name] | started[name] for name in tools}
 
 
 def table(columns: dict[str, Cells]) -> list[tuple[str, ...]]:

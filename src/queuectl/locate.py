@@ -132,11 +132,13 @@ def _check_trusted(database: str) -> None:
 def umask() -> int:
     """This process's umask, read where it can be: setting it to learn it would show to other threads."""
     try:
-        with open("/proc/self/status", "rb") as file:
-            for line in file:
-                if line.startswith(b"Umask:"):
-                    return int(line[6:], 8)
-    except OSError:
+        fd = os.open("/proc/self/status", os.O_RDONLY)
+        try:
+            found = os.read(fd, 200).partition(b"Umask:")[2]
+        finally:
+            os.close(fd)
+        return int(found[:6], 8)
+    except (OSError, ValueError):
         pass  # not Linux
     mask = os.umask(0o077)
     os.umask(mask)

@@ -64,11 +64,13 @@ class PostgresConnection(Store):
         self._due_look = Patience()
         self._due: int | None = None
         self._due_known = False  # in this transaction
+        self._due_apart = False  # it is not known to be cheap: asked by itself, so that its time is known
         self.limits_seen = True  # where jobs are claimed from
         self.served_by = (0, 0)  # the server's process, and a moment in its life
         self.newest = 0  # a job's number of then, or later
         self._timeline = ""
         self._open = False  # a transaction is
+        self._shares = False  # with other claims, in this one
         self._trusts = False  # in this one: rows of jobs are as they are known here, which is looked at before the commit
         self._moved = False  # in the last one that trusted they were not
         self._unchecked: list[tuple[Answer, int]] = []
@@ -180,7 +182,9 @@ class PostgresConnection(Store):
 
     def share_claims(self) -> None:
         """Whoever changes what may start waits for the claims that have begun, and these for it."""
-        self._send("select pg_advisory_xact_lock_shared($1)", (self._lock_number("claims"),))
+        if not self._shares:
+            self._shares = True
+            self._send("select pg_advisory_xact_lock_shared($1)", (self._lock_number("claims"),))
 
     def settle_claims(self) -> None:
         self._send("select pg_advisory_xact_lock($1)", (self._lock_number("claims"),))
@@ -332,7 +336,7 @@ class PostgresConnection(Store):
         """What the server knows the transaction by is asked first: it has a number before it draws any job's number."""
         self._asked.clear()
         self._due_known, self.limits_seen = False, True
-        self._trusts, self._unchecked = False, []
+        self._trusts, self._shares, self._unchecked = False, False, []
         self._wire.open()
         for text in self._begin:
             self._wire.send(text)
