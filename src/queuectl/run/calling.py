@@ -83,8 +83,9 @@ class Caller:
 
     async def run(self) -> None:
         """Work until told to stop. The first signal lets the calls under way end, the second ends them."""
-        self._open()
+        self._begin()
         try:
+            self._open()
             while not self._finished():
                 self._tend()
                 self._start_ready()
@@ -94,10 +95,12 @@ class Caller:
         except BaseException:
             # As if killed: what is claimed and what is under way must look left to whoever takes over.
             self.journal.close(remove=False)
+            self._leased.close()
             raise
         await self._close()
 
-    def _open(self) -> None:
+    def _begin(self) -> None:
+        """From here on there is such a caller."""
         queue, place = self.queue, self.queue.place
         files.own_folder(place.logs)
         self._loop = asyncio.get_running_loop()
@@ -109,9 +112,11 @@ class Caller:
             # The journal and its lock are there before anybody can see the caller.
             self.id = queue.store.add_worker(own_row(self._slots or self.terms.config.call_slots, self._serving))
             self.journal = journal.Journal(journal.journal_path(place.run, self.id), self.keeper)
-        self._committer = self._new_committer()
         self._flights = flights = Flights(self, self._landed)
         self._leased = Leased(queue.store, self.terms, self._say, flights.under_way, flights.end_elsewhere)
+
+    def _open(self) -> None:
+        self._committer = self._new_committer()
         for fd, taken in ((self._ears.fd, self._hear), (self._committer.fd, self._committer.drain)):
             self._loop.add_reader(fd, self._wake, taken)
         self._watch_keeper()

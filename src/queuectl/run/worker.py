@@ -85,8 +85,9 @@ class Worker:
         self._until_idle = until_idle
         self._surroundings = Surroundings(self._signalled, own_process=bool(self.keeper_arguments))
         try:
-            self._open()
+            self._begin()
             try:
+                self._open()
                 while not self._finished():
                     self._tend()
                     self._start_ready()
@@ -96,12 +97,14 @@ class Worker:
             except BaseException:
                 # Nothing is tidied up: what is claimed and what runs must look left to whoever takes over.
                 self.journal.close(remove=False)
+                self._leased.close()
                 raise
             self._close()
         finally:
             self._surroundings.give_back()
 
-    def _open(self) -> None:
+    def _begin(self) -> None:
+        """From here on there is such a worker."""
         place = self.queue.place
         files.own_folder(place.logs)  # refused now rather than at each job: another user's would be theirs to change
         self._ears = self.queue.listener(bell.WORK)
@@ -112,6 +115,8 @@ class Worker:
             self.journal = journal.Journal(journal.journal_path(place.run, self.id), self.keeper)
         self._slots = Slots(self.queue, self.store_id, self.journal, self.terms, self._say_trouble)
         self._leased = Leased(self.queue.store, self.terms, self._say, self._slots.runs, lambda: end_runs(self._slots))
+
+    def _open(self) -> None:
         self._committer = Committer(self.queue, self.id, self.serving, lambda: self._slots.runs.values())
         self._wake_fd = self._surroundings.wake_fd
         self._parent = self._watch_keeper()
@@ -140,6 +145,8 @@ class Worker:
     def _recover(self) -> None:
         try:
             recovery.sweep(self)
+        except Replaced:
+            raise
         except StorageError:  # a disk may fail once; one that does so twice is told to whoever starts the worker
             recovery.sweep(self)
         self._wanted.look()
