@@ -12,8 +12,10 @@ from collections.abc import Iterator
 import leftovers
 import pytest
 
-# Commands, keepers and recovery are every day shown on one engine; the verbs below them (`behaviour`) on both.
-SHOWN_BENEATH = {"cli", "run"}
+# What reaches the store by the same calls is every day shown on one engine: commands, keepers and recovery, and what runs
+# processes. What the engines decide each in their own words is on both: limits, dependencies, schedules, piles, sums, and
+# the state machine over all verbs.
+ON_ONE_ENGINE = {"cli", "run", *(f"test_{what}.py" for what in ("adding", "bell", "changing", "running", "stopping", "together"))}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A parameter named after an engine is how a test says which one it is for."""
     for item in items:
-        if SHOWN_BENEATH & set(item.path.parts) and "postgres" in _words(item):
+        if ON_ONE_ENGINE & set(item.path.parts) and "postgres" in _words(item):
             item.add_marker(pytest.mark.wide)
     wanted = config.getoption("--engine")
     dropped = {item for item in items if not _wanted(item, wanted)}

@@ -53,6 +53,7 @@ def test_an_orderly_end_leaves_nothing_behind(queue: Queue, target: Target, star
     assert not run_folder(queue)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("whom", ["the caller", "the committer"])
 def test_killed_under_load_nothing_is_lost(queue: Queue, target: Target, start_caller: Start, whom: str) -> None:
     queue.settings.set("backoff_base", "0")

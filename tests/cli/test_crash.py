@@ -10,6 +10,8 @@ import pytest
 
 from .conftest import Queuectl, is_alive
 
+pytestmark = pytest.mark.wide
+
 # Fails with 99 when another run of it is under way; leaves a line for each run.
 ALONE = "mkdir alone || exit 99; echo run >> ran; sleep {}; rmdir alone; echo done"
 

@@ -8,6 +8,8 @@ import pytest
 
 from .conftest import Eyes, Site, comes
 
+pytestmark = pytest.mark.wide
+
 
 @pytest.fixture(scope="module")
 def many(open_site: Any) -> Site:

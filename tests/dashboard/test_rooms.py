@@ -16,6 +16,8 @@ import queuectl
 
 from .conftest import PROGRAM, Eyes, Site, comes
 
+pytestmark = pytest.mark.wide
+
 
 def test_dead_letters_are_grouped_by_reason_and_tried_again_one_some_or_all(open_site: Any, eyes: Eyes) -> None:
     site = open_site("--count", "4")

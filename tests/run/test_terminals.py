@@ -17,6 +17,8 @@ from queuectl.run.journal import Journal, read
 
 from .conftest import Machine
 
+pytestmark = pytest.mark.wide
+
 
 def test_a_second_start_adds_its_slots_and_ctrl_c_ends_only_its_own(machine: Machine) -> None:
     first, second = machine.worker("--count", "2"), machine.worker("--count", "4")

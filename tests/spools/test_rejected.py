@@ -9,6 +9,8 @@ from behaviour.harness import eventually, states
 
 from .conftest import Folder, Spooled
 
+pytestmark = pytest.mark.wide
+
 
 @pytest.mark.wide
 def test_what_is_renamed_into_place_and_is_no_packet_goes_to_rejected_with_the_reason(place: Spooled) -> None:

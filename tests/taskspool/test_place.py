@@ -17,6 +17,8 @@ import pytest
 
 from .conftest import ROOT, Spooler, eventually
 
+pytestmark = pytest.mark.wide
+
 NOBODY = 65_534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 

@@ -43,6 +43,8 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.management import call_command
 
+pytestmark = pytest.mark.wide
+
 call_command("migrate", verbosity=0)
 for name in ("ann", "bob"):
     user = User.objects.create_user(name, is_staff=name == "ann")

@@ -65,6 +65,7 @@ def test_nobody_gets_in_anywhere_who_does_not_show_who_they_are(server: Server, 
             assert found.headers["www-authenticate"]
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(("method", "path"), WALK)
 def test_the_token_gets_in_everywhere(server: Server, token: str, method: str, path: str) -> None:
     if path.endswith(("/stream", "/events")) and method == "GET":
@@ -83,6 +84,7 @@ def test_streams_want_the_token_too(server: Server, token: str, path: str) -> No
     connection.close()
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(("method", "path"), WALK)
 def test_every_answer_forbids_what_a_browser_could_be_made_to_do(server: Server, method: str, path: str) -> None:
     if path.endswith(("/stream", "/events")) and method == "GET":
