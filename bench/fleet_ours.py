@@ -16,7 +16,8 @@ from select import select
 import queuectl
 from queuectl import bell, clock, lifecycle
 from queuectl.model import Job, Options, Outcome, Serving
-from queuectl.run.committer import Committer, Turn
+from queuectl.run.committer import Committer
+from queuectl.run.turn import Turn
 from queuectl.schedule import Backoff
 from queuectl.workers import own_row
 

@@ -8,16 +8,16 @@ import queuectl
 from queuectl import clock, lifecycle
 from queuectl.errors import Moved
 from queuectl.model import Job, Options, Outcome, Serving
-from queuectl.run.turns import Turn, Turns
+from queuectl.run.turn import Turn, TurnWriter
 from queuectl.schedule import Backoff
 from queuectl.workers import own_row
 
 
 @pytest.fixture
-def turns(queue: queuectl.Queue) -> Turns:
+def turns(queue: queuectl.Queue) -> TurnWriter:
     with queue.store.transaction():
         worker = queue.store.add_worker(own_row(9, Serving()))
-    return Turns(queue, worker, Serving())
+    return TurnWriter(queue, worker, Serving())
 
 
 def ended(job: Job, code: int = 0) -> tuple[Job, lifecycle.Finished]:
@@ -25,14 +25,14 @@ def ended(job: Job, code: int = 0) -> tuple[Job, lifecycle.Finished]:
     return job, lifecycle.Finished(Outcome(exit_code=code, started_us=now, ended_us=now), Options(), Backoff())
 
 
-def claimed(queue: queuectl.Queue, turns: Turns, n: int) -> list[Job]:
+def claimed(queue: queuectl.Queue, turns: TurnWriter, n: int) -> list[Job]:
     queue.add_many(["true"] * n)
     found = turns.commit(Turn([], [], ahead=n)).claimed
     assert len(found) == n
     return found
 
 
-def test_what_nobody_has_touched_is_written_at_once(queue: queuectl.Queue, turns: Turns) -> None:
+def test_what_nobody_has_touched_is_written_at_once(queue: queuectl.Queue, turns: TurnWriter) -> None:
     jobs = claimed(queue, turns, 3)
     turns.commit(Turn([ended(job) for job in jobs], []))
     assert [queue.get(job.id).state for job in jobs] == ["completed"] * 3
@@ -40,7 +40,7 @@ def test_what_nobody_has_touched_is_written_at_once(queue: queuectl.Queue, turns
 
 
 def test_one_of_several_that_somebody_has_changed_is_decided_again(
-    queue: queuectl.Queue, turns: Turns, store: str, monkeypatch: pytest.MonkeyPatch
+    queue: queuectl.Queue, turns: TurnWriter, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = claimed(queue, turns, 3)
     with queuectl.open(store) as other:
@@ -70,7 +70,7 @@ def test_one_of_several_that_somebody_has_changed_is_decided_again(
 
 
 def test_a_run_that_was_told_of_is_known_as_it_was_written(
-    queue: queuectl.Queue, turns: Turns, monkeypatch: pytest.MonkeyPatch
+    queue: queuectl.Queue, turns: TurnWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = claimed(queue, turns, 2)
     turns.commit(Turn([(job, lifecycle.Started(clock.now_us())) for job in jobs], []))

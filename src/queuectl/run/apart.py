@@ -22,16 +22,17 @@ from .. import files
 from ..errors import QueueError
 from ..lifecycle import Started
 from ..locate import from_argument
+from ..model import Serving
 from ..queue import Queue
 from . import journal, start
 from .tied import hear_of_death
-from .turns import Report, Turn, Turns
+from .turn import Report, Turn, TurnWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
-    from ..model import Job, Serving
+    from ..model import Job
 
 LENGTH = Struct("=Q")
 READ_BYTES = 1 << 20
@@ -45,7 +46,7 @@ class Apart:
         self._lock = journal.commits_path(path)
         self._child = self._started(queue.place.database, worker)
         assert self._child.stdin and self._child.stdout
-        self._turns = self._child.stdin
+        self._to_child = self._child.stdin
         self._turn: Turn | None = None  # the one that is under way
         self._came = bytearray()
         self._over = False
@@ -67,7 +68,7 @@ class Apart:
         self._turn = turn
         events = [(job.number, event) for job, event in turn.events]
         try:
-            _write(self._turns, (events, turn.but(events=[]), self._serving))
+            _write(self._to_child, (events, turn.but(events=[]), self._serving))
         except BrokenPipeError:
             self._over = True
 
@@ -121,17 +122,16 @@ class Child:
 
     def serve(self) -> None:
         """Commit what comes, until there is nobody to commit for."""
-        turns = None
+        writer = TurnWriter(self._queue, self._worker, Serving())
         for events, rest, serving in _frames(sys.stdin.buffer):
-            turns = turns or Turns(self._queue, self._worker, serving)
-            turns.serving = serving
-            report = turns.persist(rest.but(events=[(self._claimed[number], event) for number, event in events]))
+            writer.serving = serving
+            report = writer.persist(rest.but(events=[(self._claimed[number], event) for number, event in events]))
             for number, event in events:
                 if not isinstance(event, Started):
                     del self._claimed[number]
             self._claimed.update({job.number: job for job in report.claimed})
             _write(sys.stdout.buffer, report.but(turn=None))
-            turns.ring(report)
+            writer.ring(report)
 
 
 def main(arguments: list[str]) -> int:

@@ -27,7 +27,7 @@ from .committer import Committer
 from .flight import Flight, Flights
 from .leased import Leased
 from .terms import Terms
-from .turns import Report, Turn
+from .turn import Report, Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from threading import Thread, get_ident
 
 from ..errors import StorageError, TryAgainLater
 from . import system
-from .turns import Report, Turn, Turns
+from .turn import Report, Turn, TurnWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Committer:
     def __init__(self, queue: Queue, worker: int, serving: Serving, runs: Callable[[], Iterable[Run]] = tuple) -> None:
         """`runs`: what runs here, whose output other machines want to read."""
         self._queue = queue
-        self.turns = Turns(queue, worker, serving)
+        self.writer = TurnWriter(queue, worker, serving)
         self._asked: SimpleQueue[Turn | None] = SimpleQueue()
         self.reports: SimpleQueue[Report | BaseException] = SimpleQueue()
         self.fd, self._wake = system.pipe()
@@ -70,7 +70,7 @@ class Committer:
             while (turn := self._asked.get()) is not None:
                 if self._copier:
                     self._copier.ended(turn.events)
-                self._publish(self.turns.persist(turn))
+                self._publish(self.writer.persist(turn))
         except BaseException as fault:
             # A worker without its committer would run on and record nothing: the loop raises this and the worker ends,
             # as if it had been killed.
@@ -89,7 +89,7 @@ class Committer:
         if self._queue.store.shared:
             return False  # a server may take its time, and the loop has none
         try:
-            report = self.turns.commit(turn)
+            report = self.writer.commit(turn)
         except (StorageError, TryAgainLater):
             return False
         self._publish(report)
@@ -98,7 +98,7 @@ class Committer:
     def _publish(self, report: Report) -> None:
         self.reports.put(report)
         self._wake_loop()
-        self.turns.ring(report)
+        self.writer.ring(report)
 
 
 def _copier(queue: Queue, runs: Callable[[], Iterable[Run]]) -> Copier:

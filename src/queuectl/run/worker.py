@@ -23,7 +23,7 @@ from .leased import Leased, end_runs
 from .slots import Slots
 from .surroundings import Surroundings
 from .terms import Terms
-from .turns import Report, Turn
+from .turn import Report, Turn
 from .wanted import Wanted
 
 TYPE_CHECKING = False
@@ -121,7 +121,7 @@ class Worker:
         self._wake_fd = self._surroundings.wake_fd
         self._parent = self._watch_keeper()
         self._wanted = Wanted(self.queue, self.keeper[0], self.serving, self._say_trouble)
-        self._committer.turns.calls_elsewhere = self._wanted.may_ask
+        self._committer.writer.calls_elsewhere = self._wanted.may_ask
         for fd in (self._ears.fd, self._committer.fd, self._wake_fd, self._parent, self._wanted.fd):
             if fd >= 0:
                 self._slots.poll.register(fd)

@@ -61,8 +61,8 @@ class Report(Record):
     calls_wait: bool = False
 
 
-class Turns:
-    """Commits the turns of one worker, one after the other."""
+class TurnWriter:
+    """Writes the turns of one worker into the store, one after the other."""
 
     def __init__(self, queue: Queue, worker: int, serving: Serving) -> None:
         self._queue = queue
