@@ -13,7 +13,7 @@ from threading import get_ident
 from time import monotonic
 
 from .. import clock
-from ..errors import Moved, NotFound, Replaced, StorageError, TryAgainLater
+from ..errors import Moved, NotFound, Replaced, TryAgainLater
 from . import migrate, pg_batch, pg_link, pg_sql, sql
 from .base import Store
 from .pg_bell import Ringer
@@ -102,9 +102,8 @@ class PostgresConnection(Store):
             if not create:
                 raise NotFound(f"there is no queue at {self.to.shown}", hint="'queuectl init' makes one")
             self._make_schema()
-        elif found[0] > SCHEMA_VERSION:
-            why = f"its schema is version {found[0]}, this program knows {SCHEMA_VERSION}"
-            raise StorageError(f"the store at {self.to.shown} was made by a newer queuectl", why=why, hint="upgrade queuectl")
+        else:
+            migrate.refuse_newer(self, f"the store at {self.to.shown}", found[0], SCHEMA_VERSION)
         if found is None or (found[0] < SCHEMA_VERSION and upgrade):
             migrate.bring_up_to_date(self, SCHEMA_FILES)
             found = self._look()

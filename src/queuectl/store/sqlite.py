@@ -56,13 +56,12 @@ class SqliteStore(Store):
         if application != APPLICATION_ID:
             hint = "restore a backup, or move the file away to begin anew"
             raise StorageError(f"{self.path} is not a queuectl database", hint=hint)
-        if version > SCHEMA_VERSION:
-            why = f"its schema is version {version}, this program knows {SCHEMA_VERSION}"
-            raise StorageError(f"{self.path} was made by a newer queuectl", why=why, hint="upgrade queuectl")
-        if version < SCHEMA_VERSION and upgrade:
+        if version != SCHEMA_VERSION:
             from . import migrate
 
-            migrate.bring_up_to_date(self, SCHEMA_FILES)
+            migrate.refuse_newer(self, self.path, version, SCHEMA_VERSION)
+            if version < SCHEMA_VERSION and upgrade:
+                migrate.bring_up_to_date(self, SCHEMA_FILES)
 
     def schema_version(self) -> int:
         [(version,)] = self.run("pragma user_version")
