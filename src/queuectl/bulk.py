@@ -58,8 +58,7 @@ class BulkAdd:
         began = monotonic()
         store = self._queue.store
         with store.transaction():
-            jobs = self._rows(self._waiting)
-            store.insert(jobs, self._actor)
+            added = self._insert(self._waiting)
             for lane in self._lanes.values() if store.shared else ():
                 store.run("update lanes set adder = ? where id = ?", (adder(shared=True), lane))
             # The jobs count once their lane is open.
@@ -68,7 +67,7 @@ class BulkAdd:
             for lane, n in store.sums.ready.items():
                 self._sums.ready[lane] = self._sums.ready.get(lane, 0) + n
             store.sums = Sums()
-        self.added += len(jobs)
+        self.added += added
         self._waiting = []
         if store.wal_bytes() > WAL_BYTES:
             store.checkpoint()  # nobody else may be there to do it
@@ -76,24 +75,45 @@ class BulkAdd:
         fitting = int(self._size * (SHARED_CHUNK_S if store.shared else CHUNK_S) / took)
         self._size = max(CHUNK_JOBS_MIN, min(CHUNK_JOBS_MAX, fitting, self._size * 4))
 
+    def _insert(self, waiting: list[Any]) -> int:
+        """Returns how many were added."""
+        if self._pattern.stdin is None and all(isinstance(item, Shell) for item in waiting):
+            self._insert_alike(waiting)
+            return len(waiting)
+        jobs = self._rows(waiting)
+        self._queue.store.insert(jobs, self._actor)
+        return len(jobs)
+
+    def _insert_alike(self, lines: list[Shell]) -> None:
+        """Nothing but lines for the shell: no job is made of each, which would take longer than to write it."""
+        store = self._queue.store
+        first = store.take_numbers(len(lines))
+        if store.some_number_is_chosen():
+            store.insert(self._jobs([*lines], first, set()), self._actor)
+        else:
+            store.insert_alike(self._pattern_from(first), [line.text for line in lines], self._actor)
+
     def _rows(self, waiting: list[Any]) -> list[Job]:
         return self._numbered(self._not_added_yet(waiting))
 
     def _numbered(self, items: list[Spec | Work]) -> list[Job]:
-        """The rows of these jobs; fresh numbers skip those that somebody chose as an id, here or earlier."""
-        store, now = self._queue.store, clock.now_us()
         names = self._chosen([item for item in items if isinstance(item, Spec)])
-        first = store.take_numbers(len(items))
+        return self._jobs(items, self._queue.store.take_numbers(len(items)), names)
+
+    def _pattern_from(self, first: int) -> Job:
+        pattern = new_job(self._pattern, self._origin(self._pattern), self._config, clock.now_us())
+        return pattern.but(number=first, lane=self._lane(pattern, first))
+
+    def _jobs(self, items: list[Spec | Work], first: int, names: set[str]) -> list[Job]:
+        """The rows of these jobs; fresh numbers skip those that somebody chose as an id, here (`names`) or earlier."""
+        store, now = self._queue.store, clock.now_us()
         careful = bool(names) or store.some_number_is_chosen()
-        pattern = new_job(self._pattern, self._origin(self._pattern), self._config, now)
-        pattern = pattern.but(lane=self._lane(pattern, first))
+        pattern = self._pattern_from(first)
         jobs = []
         for number, item in enumerate(items, first):
             while careful and getattr(item, "id", None) is None and (str(number) in names or store.number_is_chosen(number)):
                 number = store.take_numbers(1)
-            if isinstance(item, Shell):
-                jobs.append(pattern.but(number=number, command=item.text))
-            elif isinstance(item, Spec):
+            if isinstance(item, Spec):
                 job = new_job(item, self._origin(item), self._config, now)
                 job = job.but(number=number, lane=self._lane(job, first))
                 jobs.append(self._waiting_for(job, item))

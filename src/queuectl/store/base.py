@@ -88,6 +88,17 @@ class Store(Engine):
     def some_number_is_chosen(self) -> bool:
         return bool(self.run(sql.NUMERIC_NAMES))
 
+    def insert_alike(self, first: Job, commands: list[str], actor: str) -> None:
+        """Write new jobs that differ from the first in number, which goes on from its, and command."""
+        if first.due_us is not None:
+            self.follow_this_clock()  # as in `insert`
+        values, at = first.values(), Job.fields.index("command")
+        head, tail = values[1:at], values[at + 1 :]
+        numbers = range(first.number, first.number + len(commands))
+        self.run_many(sql.INSERT_JOB, [(n, *head, command, *tail) for n, command in zip(numbers, commands, strict=True)])
+        self.run_many(sql.INSERT_HISTORY, [(n, first.created_us, "add", first.stage, 0, actor, None) for n in numbers])
+        self.sums.add(first.queue, first.state, first.stage, first.lane, len(commands))
+
     def insert(self, jobs: list[Job], actor: str) -> None:
         """Write new jobs and the first line of their history; inside a transaction. What they wait for is `await_ends`'s."""
         if any(job.due_us is not None for job in jobs):

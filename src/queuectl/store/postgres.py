@@ -47,6 +47,10 @@ class PostgresStore(PostgresConnection):
         [(first,)] = self.run("select take_numbers(?)", (n,))
         return int(first)
 
+    def insert_alike(self, first: Job, commands: list[str], actor: str) -> None:
+        self.marks.forget()
+        super().insert_alike(first, commands, actor)
+
     def insert(self, jobs: list[Job], actor: str) -> None:
         self.marks.forget()
         super().insert(jobs, actor)
