@@ -38,10 +38,11 @@ class Known:
 
     def stored(self, variables: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
         """What is kept of it, and by what it is found."""
-        if self._last is None or self._last[0] != variables:
+        last = self._last
+        if last is None or last[0] != variables:
             body = packed(variables)
-            self._last = variables, body, digest(body)
-        return self._last[1:]
+            last = self._last = variables, body, digest(body)
+        return last[1:]
 
 
 def unpacked(body: bytes) -> dict[bytes, bytes]:

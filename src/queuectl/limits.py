@@ -31,6 +31,7 @@ def of_keys(queue: Queue) -> list[Limit]:
 def set_queue(queue: Queue, name: str, *, must_exist: bool = False, **changes: int | None) -> Limit:
     """Set `paused`, `parallel`, `interval_us` of a queue, which is made unless it must exist. Raises NotFound."""
     with queue.store.transaction():
+        queue.store.settle_claims()
         if not queue.store.run("select 1 from queues where name = ?", (name,)):
             if must_exist:
                 raise NotFound(f"there is no queue {name!r}", hint="'queuectl queue list' shows what there is")
@@ -45,6 +46,7 @@ def set_queue(queue: Queue, name: str, *, must_exist: bool = False, **changes: i
 def set_key(queue: Queue, key: str, parallel: int | None, interval_us: int | None) -> None:
     """Limit all jobs with this limit key, those that wait already too."""
     with queue.store.transaction():
+        queue.store.settle_claims()
         queue.store.run(sql.SET_LIMIT, (key, parallel, interval_us))
     queue.ring(bell.WORK)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 import pytest
 
 import queuectl
-from queuectl import clock, lifecycle
+from queuectl import clock, lifecycle, limits
 from queuectl.errors import Moved
 from queuectl.model import Job, Options, Outcome, Serving
 from queuectl.run.turn import Turn, TurnWriter
@@ -67,6 +69,39 @@ def test_one_of_several_that_somebody_has_changed_is_decided_again(
     more = claimed(queue, turns, 2)
     turns.commit(Turn([ended(job) for job in more], []))
     assert len(moved) == 1, "it trusts again"
+
+
+def test_who_begins_to_wait_for_a_job_while_its_end_is_written_is_not_forgotten(
+    queue: queuectl.Queue, turns: TurnWriter, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first that waits for anything, added when the turn has begun and has not written."""
+    [job] = claimed(queue, turns, 1)
+    plain, added = type(queue.store).apply_all, []
+
+    def just_before(store_here: object, *rest: object, **more: object) -> object:
+        if not added:
+            with queuectl.open(store) as other:
+                added.append(other.add("true", after=[job.id]))
+        return plain(store_here, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(queue.store), "apply_all", just_before)
+    turns.commit(Turn([ended(job)], []))
+    assert queue.get(added[0].id).stage == "ready"
+
+
+def test_a_pause_waits_for_the_claims_that_have_begun(queue: queuectl.Queue, turns: TurnWriter, store: str) -> None:
+    queue.add("true")
+    with queuectl.open(store) as other:
+        pause = Thread(target=lambda: limits.set_queue(other, "default", paused=1))
+        with queue.store.transaction():
+            queue.store.share_claims()  # type: ignore[attr-defined]
+            queue.store.run("select 1")
+            pause.start()
+            pause.join(0.5)
+            assert pause.is_alive(), "what this claim takes may still start"
+        pause.join(10)
+        assert not pause.is_alive()
+    assert not turns.commit(Turn([], [], ahead=3)).claimed
 
 
 def test_a_run_that_was_told_of_is_known_as_it_was_written(

@@ -59,7 +59,12 @@ class Apart:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # soon the child's alone, for as long as it lives
             command = [sys.executable, "-m", "queuectl.run.apart", database, str(worker), str(os.getpid())]
             piped = subprocess.PIPE
-            return subprocess.Popen(command, stdin=piped, stdout=piped, pass_fds=(fd,), process_group=0, env=start.environ())
+            # It ends by the end of what it reads, or when we die; a signal to all is for those who have work under way.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+            try:
+                return subprocess.Popen(command, stdin=piped, stdout=piped, pass_fds=(fd,), process_group=0, env=start.environ())
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         finally:
             os.close(fd)
 
@@ -92,6 +97,11 @@ class Apart:
             raise ChildProcessError(told)
         assert self._turn is not None
         return [told.but(turn=self._turn)]
+
+    def abandon(self) -> None:
+        """As if killed: whoever takes over need not wait."""
+        self._child.kill()
+        self._child.wait()
 
     def close(self) -> None:
         self._child.communicate()

@@ -94,6 +94,7 @@ class Caller:
                 await self._wait()
         except BaseException:
             # As if killed: what is claimed and what is under way must look left to whoever takes over.
+            self._committer.abandon()
             self.journal.close(remove=False)
             self._leased.close()
             raise
@@ -114,9 +115,9 @@ class Caller:
             self.journal = journal.Journal(journal.journal_path(place.run, self.id), self.keeper)
         self._flights = flights = Flights(self, self._landed)
         self._leased = Leased(queue.store, self.terms, self._say, flights.under_way, flights.end_elsewhere)
+        self._committer = self._new_committer()
 
     def _open(self) -> None:
-        self._committer = self._new_committer()
         for fd, taken in ((self._ears.fd, self._hear), (self._committer.fd, self._committer.drain)):
             self._loop.add_reader(fd, self._wake, taken)
         self._watch_keeper()

@@ -55,6 +55,9 @@ class Committer:
         except BlockingIOError:
             pass
 
+    def abandon(self) -> None:
+        """As if killed; its thread waits for a turn that never comes."""
+
     def close(self) -> None:
         self._asked.put(None)
         self._thread.join()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .pg_connection import PostgresConnection
 
 QUIET_S = {bell.WORK: 0.01, bell.DONE: 0.05}
+IDLE_S = 2.0  # a thread that has had nothing to ring for so long ends
 AGAIN_S, AGAIN_S_MAX = 0.2, 5.0
 ALIVE_S = 30.0  # a link without news is tried this often
 # Nobody waits for a disk: nothing is written that has to last.
@@ -65,13 +66,14 @@ class Ringer:
 
     def _serve(self) -> None:
         while not self._over:
-            self._wake.wait()
+            rung = self._wake.wait(max(0.0, min(self._later.values(), default=monotonic() + IDLE_S) - monotonic()))
             self._wake.clear()
-            while self._later:
-                sleep(max(0.0, min(self._later.values(), default=0.0) - monotonic()))
-                with self._store.lock:
-                    for name in [name for name, at in self._later.items() if at <= monotonic()]:
-                        self._now(name)
+            with self._store.lock:
+                for name in [name for name, at in self._later.items() if at <= monotonic()]:
+                    self._now(name)
+                if not (rung or self._later):
+                    self._thread = None  # or a queue that nobody closes would be kept by it
+                    return
 
     def _now(self, name: str) -> int | None:
         with self._store.lock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from operator import itemgetter
 from threading import get_ident
 from time import monotonic
 
@@ -265,6 +266,8 @@ class PostgresConnection(Store):
     def run_many(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         if not rows:
             return
+        if statement == sql.UPDATE_JOB and len(rows) > 1:
+            rows = sorted(rows, key=itemgetter(-2))  # by number, as whoever locks several does
         with self.lock:
             if not self._open:
                 with self.transaction():
@@ -352,6 +355,7 @@ class PostgresConnection(Store):
             self._wire.sync()
             self._wire.close()
             self._open = False
+            self.leases.committed()
         except psycopg.Error as fault:
             if not self._is_gone() or not isinstance(self._xid, str) or not self._was_committed(self._xid, began):
                 raise self._told(fault) from None
@@ -359,6 +363,7 @@ class PostgresConnection(Store):
 
     def undo(self) -> None:
         self._open = False
+        self.leases.undone()
         self.marks.forget()
         for last in ((), ("rollback",)):
             try:

@@ -28,7 +28,7 @@ class Leases:
         self._store = store
         self.lease_s = LEASE_S
         self.until_s = float("inf")  # since boot: what this process's own worker may count on
-        self._asked_s = float("-inf")
+        self._asked_s = self._kept_s = float("-inf")
         self._connected_s = _now_s()
 
     def connected(self) -> None:
@@ -51,6 +51,13 @@ class Leases:
         self._asked_s = _now_s()
         self._renew(worker)
         return self._asked_s + self.lease_s
+
+    def undone(self) -> None:
+        """The transaction is: what was renewed in it was not, and is asked for again with the next."""
+        self._asked_s = self._kept_s
+
+    def committed(self) -> None:
+        self._kept_s = self._asked_s
 
     def _renew(self, worker: int) -> None:
         if not self._store.run(pg_sql.RENEW, (round(self.lease_s * 1e6), worker)):

@@ -140,9 +140,9 @@ class PostgresStore(PostgresConnection):
         asked: list[tuple[str, tuple[Any, ...]]] = [(pg_sql.HOLDS, (worker,))]
         self._trusts = not self._moved
         self._moved = False
-        if jobs:
-            asked += [] if self._trusts else [(pg_sql.VERSIONS, ([job.number for job in jobs],))]
-            asked += [(sql.SOMETHING_AWAITED, ())]
+        if jobs and not self._trusts:
+            # Whether somebody waits for their ends can be asked once nobody can begin to: their rows are locked, or written.
+            asked += [(pg_sql.VERSIONS, ([job.number for job in jobs],)), (sql.SOMETHING_AWAITED, ())]
         asked += [(sql.CLOSED_LANES, ()), (sql.STOPS_ASKED, (worker,)), (sql.STOPPING, (worker,))]
         self.expect(*asked)
         if claims:
