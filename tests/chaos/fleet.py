@@ -72,6 +72,9 @@ class Trouble:
                 self._started = self._workers_said() + 1
                 self._signal(self._a_worker(), signal.SIGKILL)
             case "power":
+                # All stand still first: else a worker may still see its job die of the signal that it dies of itself.
+                for _ in range(2):
+                    self.host.signal_all(signal.SIGSTOP)
                 while self.host.processes():
                     self.host.signal_all(signal.SIGKILL)
                 self.note("dead")

@@ -151,7 +151,12 @@ def again(queue: Queue, begun: Iterator[tuple[str, int]]) -> list[str]:
     runs: dict[str, int] = {}
     for job, _ in begun:
         runs[job] = runs.get(job, 0) + (job in careful)
-    return [f"job {job} ran {n} times, freed {freed.get(int(job), 0)}" for job, n in runs.items() if n > 1 + freed.get(int(job), 0)]
+    found = [job for job, n in runs.items() if n > 1 + freed.get(int(job), 0)]
+    return [f"job {job} ran {runs[job]} times, freed {freed.get(int(job), 0)}: {told(queue, job)}" for job in found]
+
+
+def told(queue: Queue, job: str) -> str:
+    return "; ".join(f"{line.event} {line.run} by {line.actor} {line.note or ''}".strip() for line in queue.history(queue.get(job)))
 
 
 def running_at(queue: Queue, job_id: str) -> int | None:
