@@ -10,8 +10,10 @@ import pytest
 import queuectl
 from queuectl import clock
 from queuectl.lifecycle import Finished
-from queuectl.model import Options, Outcome
+from queuectl.model import Options, Outcome, Serving
+from queuectl.run.turn import Turn, TurnWriter
 from queuectl.schedule import Backoff
+from queuectl.workers import own_row
 
 HOURS_2_US = 7_200_000_000
 
@@ -86,3 +88,17 @@ def test_a_backoff_is_no_longer_because_the_clock_was_set_back_after_the_end(que
         queue.store.apply_all([(claimed, Finished(outcome, Options(), Backoff(10.0)))], clock.now_us(), "worker 1")
     due = queue.get(job.id).due_us
     assert due is not None and abs(due / 1e6 - time.time() - 10) < 5
+
+
+def test_a_delay_is_not_over_because_the_clock_was_set_back_while_a_turn_began(
+    queue: queuectl.Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may wait for the store: what it read of the clock before it got it is not the time of what it finds there."""
+    with queue.store.transaction():
+        writer = TurnWriter(queue, queue.store.add_worker(own_row(1, Serving())), Serving())
+    job = queue.add("true", delay=60)
+    writer.commit(Turn([], []))
+    offset = clock.boot_offset_us()
+    monkeypatch.setattr(clock, "boot_offset_us", lambda: offset - HOURS_2_US)
+    assert not writer.commit(Turn([], [], ahead=1)).claimed
+    assert queue.get(job.id).stage == "later"

@@ -96,14 +96,18 @@ class TurnWriter:
             return self._commit(turn)
 
     def _commit(self, turn: Turn) -> Report:
-        began, now = monotonic(), clock.now_us()
+        began = monotonic()
         store, actor = self._queue.store, f"worker {self._worker}"
         lease_s = self._queue.settings.read().lease if store.shared else 0.0
         events = [(self._told.get(job.number, job), event) for job, event in turn.events]
         with store.transaction():
             store.foresee(self._worker, [job for job, _ in events], turn.free + turn.ahead > 0)
             leased_until_s = store.keep_lease(self._worker, lease_s)
-            offset = self._follow_clock()
+            # The moment is read with what the clock was followed to, behind the wait for the store: were it set back between
+            # the two, all that the shift has moved would be due.
+            read = clock.boot_offset_us()
+            offset = self._follow_clock(read)
+            now = clock.now_us() if store.shared else clock.since_boot_us() + read
             store.run_many(sql.PUT_OUTPUT, [*turn.kept])
             changes = store.apply_all(events, now, actor, refused=_not_wanted)
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in turn.traces])
@@ -154,9 +158,8 @@ class TurnWriter:
         rows = store.run(sql.LANES_READY)
         return sum(n for queue, needs, n in rows if CALL in needs.split() and serving.serves(queue, needs))
 
-    def _follow_clock(self) -> int:
+    def _follow_clock(self, offset: int) -> int:
         """Before a backoff begins and before anything is called due: was the clock set since the last turn?"""
-        offset = clock.boot_offset_us()
         if self._offset_us is not None and abs(offset - self._offset_us) <= CLOCK_NOISE_US:
             return self._offset_us
         step = self._queue.store.follow_clock(self._boot_id, offset)
