@@ -46,6 +46,8 @@ def test_an_orderly_end_leaves_nothing_behind(queue: Queue, target: Target, star
     job = queue.add(Call(target.url + "/ok"))
     caller = start_caller()
     child = committer_of(caller)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(child, number)  # as when everything is told to end: it is not for this one to hear
     until(lambda: queue.get(job.id).ended)
     assert len(run_folder(queue)) == 2, "a journal and the lock of who commits"
     assert caller.stop() == 0
