@@ -17,6 +17,7 @@ import apsw
 import pytest
 
 from .harness import Trial, Verdict, alive, eventually, figure, is_worker, mixed, size
+from .report import FOLDER
 
 MINUTES = float(os.environ.get("QUEUECTL_ENDURANCE_MINUTES", size(1, 50) / 2))
 JOBS_PER_S = 20
@@ -45,6 +46,13 @@ def sample(one: Trial, began: float, worker: int, keeper: int) -> Sample:
     return Sample(
         time.monotonic() - began, memory(worker), count[0], memory(keeper), count[1], one.database.stat().st_size
     )
+
+
+def noted(taken: Sample) -> None:
+    """A line for each, so that a slope can be looked at: of what it is made, and when."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with open(FOLDER / "endurance.tsv", "a") as file:
+        file.write("\t".join([f"{taken.at_s:.0f}", *map(str, taken[1:])]) + "\n")
 
 
 def slope(points: list[tuple[float, float]]) -> float:
@@ -95,6 +103,7 @@ def test_hours_of_work_with_a_kill_each_minute(trial: Callable[..., Trial], tmp_
         for _ in range(6):
             load.keep_up(time.monotonic() - began + pause / 6, began)
             samples.append(sample(one, began, worker, steady))
+            noted(samples[-1])
         killed = one.worker_of(victim)
         assert is_worker(killed), "the worker that was killed is not there again"
         one.kill(killed)
