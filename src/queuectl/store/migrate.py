@@ -12,7 +12,6 @@ run the older program, and `queuectl worker restart` gives them the newer one.
 from __future__ import annotations
 
 import os
-import re
 
 from ..errors import StorageError
 from . import sql
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
         def some_worker_lives(self) -> bool: ...
         def run(self, statement: str, bindings: tuple[object, ...] = ()) -> list[tuple[object, ...]]: ...
 
-BESIDE = re.compile(r"-- works beside: (\d+)\n")
+BESIDE = "-- works beside: "
 OLDEST = "oldest"  # in table `meta`: the oldest version of a program that may use the store
 
 
@@ -61,7 +60,8 @@ def bring_up_to_date(store: Engine, folder: str) -> None:
                 hint = "'queuectl worker restart' gives them this one; nothing was changed"
                 raise StorageError("the store is of an older queuectl", why=why, hint=hint)
             store.apply_schema(script, version)
-            store.run(sql.PUT_META, (OLDEST, str(max(beside, oldest(store)))))
+            if beside < version or oldest(store):
+                store.run(sql.PUT_META, (OLDEST, str(max(beside, oldest(store)))))
 
 
 def works_beside(script: str, version: int) -> int:
@@ -70,8 +70,8 @@ def works_beside(script: str, version: int) -> int:
     >>> works_beside("-- works beside: 5\\ncreate table t (a)", 6), works_beside("create table t (a)", 6)
     (5, 6)
     """
-    found = BESIDE.match(script)
-    return int(found[1]) if found else version
+    first = script.partition("\n")[0]
+    return int(first.removeprefix(BESIDE)) if first.startswith(BESIDE) else version
 
 
 def oldest(store: Engine) -> int:
