@@ -20,6 +20,8 @@ from queuectl import tokens
 
 from .conftest import PATIENCE_S, ROOT
 
+pytestmark = pytest.mark.wide
+
 FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", (ROOT / "docs/http.md").read_text(), re.DOTALL))
 SETTINGS = """
 SECRET_KEY = "of a test"
@@ -42,8 +44,6 @@ from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, BACKEND_SESSION_K
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.management import call_command
-
-pytestmark = pytest.mark.wide
 
 call_command("migrate", verbosity=0)
 for name in ("ann", "bob"):
