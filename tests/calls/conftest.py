@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -174,7 +175,8 @@ def make_calls(queue: Queue) -> Callable[..., None]:
                 caller._woken.set()
             await asyncio.wait_for(running, PATIENCE_S)
 
-        asyncio.run(whole())
+        with ThreadPoolExecutor(1) as thread:  # where no browser's loop runs
+            thread.submit(asyncio.run, whole()).result()
 
     return make
 
