@@ -115,7 +115,7 @@ def path_of(folder: str, keeper: tuple[int, int]) -> str:
 
 
 def is_held(path: str) -> bool:
-    """Whether the keeper whose book this is lives, be it in another container."""
+    """Whether the process that holds the lock of this file lives, be it in another container: of a book its keeper."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -95,8 +95,8 @@ def sweep(worker: Heir, only_callers: bool = False) -> None:
         if fd is None:
             continue
         try:
-            if still_commits(path):
-                continue
+            if ends.is_held(journal.commits_path(path)):
+                continue  # its committer, where that is a process of its own, may still be at its last turn
             book = journal.read(path)
             # In another container its keeper starts the next worker, which can see the jobs; from here they look gone.
             theirs = not machine.is_of(row) and ends.is_held(ends.path_of(worker.queue.place.run, book.keeper))
@@ -124,21 +124,6 @@ def lock(path: str) -> int | None:
     # Held; or it was rewritten or swept after we opened it: that lock says nothing of the worker.
     os.close(fd)
     return None
-
-
-def still_commits(path: str) -> bool:
-    """Whether a dead worker's committer, where that is a process of its own, may still be at its last turn."""
-    try:
-        fd = os.open(journal.commits_path(path), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
 
 
 def unlink(path: str) -> None:
