@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CHUNK_JOBS_MIN, CHUNK_JOBS_MAX = 100, 5000
 CHUNK_S = 0.03
-SHARED_CHUNK_S = 0.5  # on a server nobody waits for a chunk, and a small one is all round trips
+SHARED_CHUNK_JOBS_MIN, SHARED_CHUNK_S = 2500, 0.5  # on a server nobody waits for a chunk, and a small one is all round trips
 WAL_BYTES = 32_000_000
 ELSEWHERE_US = 900_000_000  # an adder on another machine that has added nothing for so long is gone
 
@@ -46,7 +46,8 @@ class BulkAdd:
         self._added_ids: dict[str, int] = {}
         self._sums = Sums()
         self._origin_of: Spec | None = None
-        self._size = CHUNK_JOBS_MIN
+        self._size_min, self._chunk_s = (SHARED_CHUNK_JOBS_MIN, SHARED_CHUNK_S) if queue.store.shared else (CHUNK_JOBS_MIN, CHUNK_S)
+        self._size = self._size_min
         self.added = 0
 
     def add(self, spec: Any) -> None:
@@ -72,8 +73,8 @@ class BulkAdd:
         if store.wal_bytes() > WAL_BYTES:
             store.checkpoint()  # nobody else may be there to do it
         took = max(monotonic() - began, 1e-4)
-        fitting = int(self._size * (SHARED_CHUNK_S if store.shared else CHUNK_S) / took)
-        self._size = max(CHUNK_JOBS_MIN, min(CHUNK_JOBS_MAX, fitting, self._size * 4))
+        fitting = int(self._size * self._chunk_s / took)
+        self._size = max(self._size_min, min(CHUNK_JOBS_MAX, fitting, self._size * 4))
 
     def _insert(self, waiting: list[Any]) -> int:
         """Returns how many were added."""

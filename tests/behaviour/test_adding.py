@@ -190,7 +190,7 @@ def test_an_id_that_comes_twice_in_a_bulk_add_adds_nothing(queue: Queue) -> None
 @pytest.mark.wide
 def test_nothing_of_a_bulk_add_runs_before_it_is_complete(queue: Queue, open_queue: Callable[..., Queue]) -> None:
     def half_then_the_rest() -> Iterator[str]:
-        yield from ["true"] * 1000
+        yield from ["true"] * 3000
         assert open_queue().count() > 0
         work(open_queue())
         assert set(states(open_queue()).values()) == {"pending"}
@@ -198,7 +198,7 @@ def test_nothing_of_a_bulk_add_runs_before_it_is_complete(queue: Queue, open_que
         yield "true"
 
     queue.add_many(half_then_the_rest())
-    assert queue_counts(queue)["pending"] == 1001
+    assert queue_counts(queue)["pending"] == 3001
     work(queue)
     assert set(states(queue).values()) == {"completed"}
 
@@ -208,7 +208,7 @@ def test_what_a_killed_bulk_add_left_is_taken_out_by_the_next_worker(place: Plac
     code = (
         "import queuectl, time\n"
         "def jobs():\n"
-        "    yield from ['true'] * 1000\n"
+        "    yield from ['true'] * 3000\n"
         "    print('half', flush=True); time.sleep(60)\n"
         "queuectl.open().add_many(jobs())\n"
     )
@@ -227,10 +227,10 @@ def test_what_a_killed_bulk_add_left_is_taken_out_by_the_next_worker(place: Plac
 
 def test_a_living_bulk_add_is_left_alone_by_workers(place: Place, queue: Queue) -> None:
     def half_then_the_rest() -> Iterator[str]:
-        yield from ["true"] * 1000
+        yield from ["true"] * 3000
         assert place.command("worker", "start", "--until-idle").returncode == 0
 
-    assert queue.add_many(half_then_the_rest()) == queue.count() == 1000
+    assert queue.add_many(half_then_the_rest()) == queue.count() == 3000
 
 
 def test_a_bulk_add_rings_workers_once_it_is_complete(place: Place, queue: Queue) -> None:

@@ -6,6 +6,7 @@ what it has done is done, and what it has not never will be. Then the job is loo
 
 from __future__ import annotations
 
+from operator import attrgetter
 from time import monotonic
 
 from ..model import Job
@@ -18,57 +19,34 @@ if TYPE_CHECKING:
 
     from .pg_connection import PostgresConnection
 
-COLUMNS = tuple(column for column in Job.fields if column != "number")
-# Apart: what somebody who was waited for has added is seen by the next statement alone.
-# And the number behind the lock: a row that has to be locked again would draw another.
-DRAW = "with kept as materialized (select id from envs where id = ? for key share) select take_numbers(1) from kept"
-# Nothing is added when its environment has been removed, or its number was chosen by somebody as an id.
-ADD = """
-with fresh as (select currval('job_numbers') as number from envs where id = ?),
-new as (
-  insert into jobs (number, {columns}) select number, {places} from fresh
-  where not exists (select 1 from jobs as chosen where chosen.name = fresh.number::text)
-  returning number, created_us, queue, state, stage),
-told as (insert into history (job, at_us, event, stage, run, actor) select number, created_us, 'add', stage, 0, ? from new),
-counted as (insert into deltas (queue, state, stage, n) select queue, state, stage, 1 from new)
-select number as added from new"""
+GIVEN = (  # what a new job has to tell of itself; the rest of its row is alike for all
+    *("queue", "lane", "kind", "command", "work", "state", "stage", "priority", "max_retries", "timeout_s", "label", "needs"),
+    *("run_at_us", "due_us", "created_us", "cwd", "umask", "env", "options"),
+)
+values_of = attrgetter(*GIVEN)
+ADD = f"select add_job({', '.join('?' * len(GIVEN))}, ?) as added"
 END = """
 select pg_terminate_backend(pid, 2000) from pg_stat_activity
 where pid = ? and backend_start <= to_timestamp(?::double precision / 1000000)"""
 FIND = "select number from jobs where number >= ? and created_us = ? and env = ? and command = ?"
 
 
-FORMS: dict[tuple[bool, ...], str] = {}  # of ADD, by which columns are given: what is null is not sent
-FORMS_MAX = 50
-
-
-def _form(given: tuple[bool, ...]) -> str:
-    if given not in FORMS:
-        columns = [column for column, is_given in zip(COLUMNS, given, strict=True) if is_given]
-        FORMS[given] = ADD.format(columns=", ".join(columns), places=", ".join("?" * len(columns)))
-    return FORMS[given]
-
-
 def add(store: PostgresConnection, job: Job, actor: str) -> Job | None:
     """The job with its number, on stable storage; None when it has to be added step by step. Raises TryAgainLater."""
     began, before = monotonic(), (store.served_by, store.newest)
-    values = job.values()[1:]
-    given = tuple([value is not None for value in values])
-    if given not in FORMS and len(FORMS) >= FORMS_MAX:
-        given = (True,) * len(values)
-    named = [value for value, is_given in zip(values, given, strict=True) if is_given]
     try:
-        found = store.run_here(_form(given), (job.env, *named, actor), first=(DRAW, (job.env,)))
+        found = store.run_here(ADD, (*values_of(job), actor))
     except psycopg.Error as fault:
         if not store._is_gone():
             raise store._told(fault) from None
         found = _look_for(store, job, before, began)
         if not found:
             raise store._told(fault) from None
-    if not found:
+    [(number,)] = found
+    if number is None:
         return None
-    store.newest = max(store.newest, found[0][0])
-    return job.but(number=found[0][0])
+    store.newest = max(store.newest, number)
+    return job.but(number=number)
 
 
 def _look_for(store: PostgresConnection, job: Job, before: tuple[tuple[int, int], int], began: float) -> list[tuple[Any, ...]]:

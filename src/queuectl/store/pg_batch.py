@@ -8,7 +8,7 @@ from . import sql
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
 FORMS_MAX = 20  # of one statement: each is prepared on the server
@@ -54,21 +54,39 @@ class Many:
         return text, (*alike, *[column for column, own in zip(columns, differ, strict=True) if own])
 
 
-def lines(rows: list[tuple[Any, ...]]) -> Iterator[str]:
-    r"""Rows as the text of a COPY, in pieces, so that the server has something to do meanwhile. What is the same in all of
-    them is written once, into a form for the others.
+def by_column(columns: Sequence[str], rows: list[tuple[Any, ...]]) -> tuple[dict[str, Any], dict[str, Sequence[Any]]]:
+    """What is the same in all rows, and the columns of what is not.
 
-    >>> list(lines([(1, "a b", None), (2, "tab\t", None)]))
-    ['1\ta b\t\\N\n2\ttab\\t\t\\N\n']
+    >>> by_column(("a", "b"), [(1, "x"), (2, "x")])
+    ({'b': 'x'}, {'a': (1, 2)})
     """
-    columns = [*zip(*rows, strict=True)]
-    differ = [at == 0 or column.count(column[0]) < len(column) for at, column in enumerate(columns)]
-    fields = ["%s" if own else _field(column[0]).replace("%", "%%") for column, own in zip(columns, differ, strict=True)]
-    line = "\t".join(fields) + "\n"
-    own = [column for column, differs in zip(columns, differ, strict=True) if differs]
-    for at in range(0, len(rows), PIECE_ROWS):
-        given = zip(*[map(_field, column[at : at + PIECE_ROWS]) for column in own], strict=True)
-        yield "".join([line % values for values in given])
+    alike: dict[str, Any] = {}
+    own: dict[str, Sequence[Any]] = {}
+    for name, column in zip(columns, zip(*rows, strict=True), strict=True):
+        if own and column.count(column[0]) == len(column):
+            alike[name] = column[0]
+        else:
+            own[name] = column
+    return alike, own
+
+
+def copy_text(table: str, alike: dict[str, Any], own: dict[str, Sequence[Any]]) -> tuple[str, Iterator[str]]:
+    r"""A COPY and its rows, in pieces, so that the server has something to do meanwhile. What is the same in all of them is
+    written once, into a form for the others, and what is null in all is left out: no column that may be null has a default.
+
+    >>> text, pieces = copy_text("t", {"b": "a b", "c": None}, {"a": [1, 2], "d": ["", "tab\t"]})
+    >>> text, list(pieces)
+    ('copy t (b, a, d) from stdin', ['a b\t1\t\na b\t2\ttab\\t\n'])
+    """
+    alike = {name: value for name, value in alike.items() if value is not None}
+    line = "\t".join([*[_field(value).replace("%", "%%") for value in alike.values()], *["%s"] * len(own)]) + "\n"
+
+    def pieces() -> Iterator[str]:
+        for at in range(0, len(next(iter(own.values()))), PIECE_ROWS):
+            given = zip(*[map(_field, column[at : at + PIECE_ROWS]) for column in own.values()], strict=True)
+            yield "".join([line % values for values in given])
+
+    return f"copy {table} ({', '.join([*alike, *own])}) from stdin", pieces()
 
 
 def _field(value: Any) -> str:

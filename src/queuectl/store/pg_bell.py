@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .pg_connection import PostgresConnection
 
 QUIET_S = {bell.WORK: 0.01, bell.DONE: 0.05}
+LATER_S = 0.005  # who goes on adding rings when it is time to; a second thread would be in its way
 IDLE_S = 2.0  # a thread that has had nothing to ring for so long ends
 AGAIN_S, AGAIN_S_MAX = 0.2, 5.0
 ALIVE_S = 30.0  # a link without news is tried this often
@@ -54,7 +55,7 @@ class Ringer:
             if monotonic() >= at:
                 return self._now(name)
             if name not in self._later:
-                self._later[name] = at
+                self._later[name] = at + LATER_S
                 self._thread = self._thread or self._start()
                 self._wake.set()
         return None

@@ -30,7 +30,7 @@ from .pg_wire import Answer, Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from ..locate import Place
@@ -243,13 +243,10 @@ class PostgresConnection(Store):
         except psycopg.Error as fault:
             raise self._told(fault) from None
 
-    def run_here(
-        self, statement: str, bindings: tuple[Any, ...], first: tuple[str, tuple[Any, ...]] | None = None
-    ) -> list[tuple[Any, ...]]:
+    def run_here(self, statement: str, bindings: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """A transaction by itself, on the connection as it stands. Raises psycopg.Error."""
         with self.lock:
-            before = (self._text(first[0])[0], first[1]) if first else None
-            return self._wire.alone(self._text(statement)[0], bindings, before)
+            return self._wire.alone(self._text(statement)[0], bindings)
 
     def _text(self, statement: str) -> tuple[str, bool]:
         """The statement as it runs here, and whether it brings rows."""
@@ -273,7 +270,7 @@ class PostgresConnection(Store):
                 with self.transaction():
                     self.run_many(statement, rows)
             elif len(rows) >= COPY_ROWS and (copied := COPIED.fullmatch(statement)):
-                self._copy(f"copy {copied[1]} ({copied[2]}) from stdin", rows)
+                self._copy(copied[1], *pg_batch.by_column(copied[2].split(", "), rows))
             elif len(rows) > 1 and (many := self._many(statement)):
                 text, bindings = many.put(rows)
                 self._sent(statement, self._send(self._text(text)[0], bindings), len(rows))
@@ -302,9 +299,10 @@ class PostgresConnection(Store):
             self._manies[statement] = pg_batch.Many(statement, types) if table else None
         return self._manies[statement]
 
-    def _copy(self, text: str, rows: list[tuple[Any, ...]]) -> None:
+    def _copy(self, table: str, alike: dict[str, Any], own: dict[str, Sequence[Any]]) -> None:
+        text, pieces = pg_batch.copy_text(table, alike, own)
         with Outside(self), self._db.cursor().copy(text) as copy:
-            for piece in pg_batch.lines(rows):
+            for piece in pieces:
                 copy.write(piece)
 
     def _send(self, text: str, bindings: tuple[Any, ...]) -> Answer:

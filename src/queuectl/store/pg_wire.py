@@ -116,11 +116,9 @@ class Wire:
             raise self._fault
         return []
 
-    def alone(self, text: str, bindings: tuple[Any, ...], first: tuple[str, tuple[Any, ...]] | None = None) -> list[Any]:
-        """One statement outside of any transaction, or one behind another: they are a transaction then."""
+    def alone(self, text: str, bindings: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """One statement outside of any transaction: it is one by itself."""
         self.open()
-        if first:
-            self.send(*first)
         answer = self.send(text, bindings)
         self.sync()
         self.close()

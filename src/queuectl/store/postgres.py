@@ -9,11 +9,11 @@ from __future__ import annotations
 from time import monotonic
 
 from .. import clock
-from ..model import READY, WorkerRow
+from ..model import READY, Job, WorkerRow
 from . import pg_add, pg_link, pg_sql, sql
 from .pg_bell import SharedListener
 from .pg_claim import CHEAP_S, SharedClaim
-from .pg_connection import PostgresConnection
+from .pg_connection import COPY_ROWS, PostgresConnection
 from .sums import Sums
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..lifecycle import Change
     from ..locate import Place
-    from ..model import Job, Serving
+    from ..model import Serving
     from .base import Claimed
 
 
@@ -49,7 +49,17 @@ class PostgresStore(PostgresConnection):
 
     def insert_alike(self, first: Job, commands: list[str], actor: str) -> None:
         self.marks.forget()
-        super().insert_alike(first, commands, actor)
+        if len(commands) < COPY_ROWS:
+            super().insert_alike(first, commands, actor)
+            return
+        numbers = range(first.number, first.number + len(commands))
+        alike = dict(zip(Job.fields, first.values(), strict=True))
+        del alike["number"], alike["command"]
+        with self.lock:
+            self._copy("jobs", alike, {"number": numbers, "command": commands})
+            alike = {"at_us": first.created_us, "event": "add", "stage": first.stage, "run": 0, "actor": actor}
+            self._copy("history", alike, {"job": numbers})
+        self.sums.add(first.queue, first.state, first.stage, first.lane, len(commands))
 
     def insert(self, jobs: list[Job], actor: str) -> None:
         self.marks.forget()

@@ -189,6 +189,37 @@ create table workers (
 create table answers (key text primary key, at_us bigint not null, digest bytea not null, answer text not null);
 create index answers_at on answers (at_us);
 
+-- One job added in one statement: number, row, line of history, sum. Null when it has to be added step by step, because its
+-- environment has been removed, or because somebody chose its number as an id. Each step sees what was committed before it: so
+-- whoever was waited for is looked at. And the environment's row is locked before the number is drawn, which stands then.
+create function add_job(
+  queue text, lane bigint, kind text, command text, work text, state text, stage text, priority bigint, max_retries bigint,
+  timeout_s double precision, label text, needs text, run_at_us bigint, due_us bigint, created_us bigint,
+  cwd text, umask bigint, env bigint, options text, actor text
+) returns bigint language plpgsql as $$
+#variable_conflict use_variable
+declare
+  drawn bigint;
+begin
+  perform from envs where id = env for key share;
+  if not found then
+    return null;
+  end if;
+  drawn := take_numbers(1);
+  if exists (select from jobs where name = drawn::text) then
+    return null;
+  end if;
+  insert into jobs (
+    number, queue, lane, kind, command, work, state, stage, priority, attempts, max_retries, interruptions, run, version,
+    timeout_s, label, needs, run_at_us, due_us, created_us, updated_us, cwd, umask, env, options)
+  values (
+    drawn, queue, lane, kind, command, work, state, stage, priority, 0, max_retries, 0, 0, 1,
+    timeout_s, label, needs, run_at_us, due_us, created_us, created_us, cwd, umask, env, options);
+  insert into history (job, at_us, event, stage, run, actor) values (drawn, created_us, 'add', stage, 0, actor);
+  insert into deltas (queue, state, stage, n) values (queue, state, stage, 1);
+  return drawn;
+end $$;
+
 -- What each machine would keep in files beside the store.
 create table settings (name text primary key, value text not null);
 
