@@ -68,7 +68,6 @@ class Queue:
         """
         spec = work if isinstance(work, Spec) else codec.spec(as_work(work), fields)
         if self.store.shared and (job := self._added_at_once(spec)):
-            self.ring_work()
             return job
         with self.store.transaction():
             self.guard(spec)
@@ -84,7 +83,12 @@ class Queue:
         if spec.key is not None or spec.id is not None or spec.waits_for_jobs:
             return None
         config = self.settings.read()
-        return self.store.add_at_once(new_job(spec, self.origin(spec, config, known=True), config, clock.now_us()), self.actor)
+        job = new_job(spec, self.origin(spec, config, known=True), config, clock.now_us())
+        added = self.store.add_at_once(job, self.actor)
+        if added is None:
+            return None
+        job, self.heard = added
+        return job
 
     def task(self, function: Callable[..., Any] | None = None, *, name: str | None = None, **fields: Any) -> Any:
         """Make a Python function a job of this queue: `@queue.task`, see `tasks`."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
 import queuectl
-from queuectl import clock, lifecycle, limits
+from queuectl import bell, clock, lifecycle, limits
 from queuectl.errors import Moved
+from queuectl.files import private_folder
 from queuectl.model import Job, Options, Outcome, Serving
 from queuectl.run.turn import Turn, TurnWriter
 from queuectl.schedule import Backoff
+from queuectl.store import pg_bell, pg_patience
+from queuectl.store.pg_bell import SharedListener
+from queuectl.store.pg_trust import Trust
+from queuectl.store.pg_wire import Wire
 from queuectl.workers import own_row
 
 
@@ -48,16 +55,16 @@ def test_one_of_several_that_somebody_has_changed_is_decided_again(
     with queuectl.open(store) as other:
         other.cancel(jobs[1].id)  # which writes to its row, and asks the worker
     moved = []
-    plain = type(queue.store)._check
+    plain = Trust.check
 
-    def check(store: object) -> None:
+    def check(trust: Trust) -> None:
         try:
-            plain(store)  # type: ignore[arg-type]
+            plain(trust)
         except Moved as fault:
             moved.append(fault)
             raise
 
-    monkeypatch.setattr(type(queue.store), "_check", check)
+    monkeypatch.setattr(Trust, "check", check)
     report = turns.commit(Turn([ended(job) for job in jobs], [], ahead=5))
     assert len(moved) == 1, "the first try was refused, the second looked at the rows"
     assert [job.id for job, _ in report.turn.events] == [job.id for job in jobs]
@@ -114,3 +121,86 @@ def test_a_run_that_was_told_of_is_known_as_it_was_written(
     monkeypatch.undo()
     assert [queue.get(job.id).attempts for job in jobs] == [1, 1]
     assert [len(queue.attempts(job)) for job in jobs] == [1, 1]
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows with each time that somebody waits for the server; an answer in two pieces is waited for twice."""
+    found: list[str] = []
+    plain = Wire._wait
+
+    def wait(wire: Wire, unsent: bool, until: float) -> bool:
+        found.append("trip")
+        return plain(wire, unsent, until)
+
+    monkeypatch.setattr(Wire, "_wait", wait)
+    return found
+
+
+def test_a_claim_takes_two_trips_and_a_turn_of_ends_four(
+    queue: queuectl.Queue, turns: TurnWriter, trips: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pg_patience, "CHEAP_S", 1.0)  # what a busy machine takes
+    for _ in range(3):  # what things cost is known then
+        queue.add("true")
+        [job] = turns.commit(Turn([], [], ahead=1)).claimed
+        turns.commit(Turn([ended(job)], [], ahead=1))
+    queue.add("true")
+    time.sleep(0.1)  # the bell has rung
+    trips.clear()
+    [job] = turns.commit(Turn([], [], ahead=1)).claimed
+    assert len(trips) <= 3
+    trips.clear()
+    turns.commit(Turn([ended(job)], [], ahead=1))
+    assert len(trips) <= 5
+
+
+def test_what_a_turn_writes_itself_is_seen_by_its_claim(queue: queuectl.Queue, turns: TurnWriter) -> None:
+    for _ in range(3):
+        [job] = claimed(queue, turns, 1)
+        turns.commit(Turn([ended(job)], [], ahead=5))
+    [job] = claimed(queue, turns, 1)
+    queue.add("true", after=[job.id])
+    [waited] = turns.commit(Turn([ended(job)], [], ahead=5)).claimed
+    assert waited.id != job.id
+    later = queue.add("true", delay=0.3)
+    assert not turns.commit(Turn([ended(waited)], [], ahead=5)).claimed
+    time.sleep(0.4)
+    assert later.id in [job.id for job in turns.commit(Turn([], [], ahead=5)).claimed]
+
+
+def test_a_target_that_asked_to_be_left_alone_gets_nothing_in_the_same_turn(queue: queuectl.Queue, turns: TurnWriter) -> None:
+    for _ in range(3):
+        [job] = claimed(queue, turns, 1)
+        turns.commit(Turn([ended(job)], [], ahead=5))
+    queue.add("true", limit_key="api")
+    assert not turns.commit(Turn([], [], rests=(("api", clock.now_us() + 60_000_000),), ahead=5)).claimed
+
+
+def test_workers_hear_of_an_add_that_was_its_own_ring(queue: queuectl.Queue, store: str, trips: list[str], tmp_path: Path) -> None:
+    queue.add("true")
+    to, store_id = queue.store.to, queue.store.store_id  # type: ignore[attr-defined]
+    ears = SharedListener(str(private_folder(str(tmp_path / "elsewhere"))), bell.WORK, to, store_id)  # as on another machine
+    try:
+        with queuectl.open(store) as other:
+            other.add("true")  # its first knows no environment
+            other.add("true")
+            time.sleep(0.2)
+            ears.drain()
+            trips.clear()
+            other.add("true")
+            assert len(trips) <= 2
+            assert ears.wait(2.0)
+    finally:
+        ears.close()
+
+
+def test_an_add_whose_ring_fails_was_added(queue: queuectl.Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue.add("true")
+    queue.add("true")
+    time.sleep(0.05)
+    monkeypatch.setattr(pg_bell, "RING", "select 1 / 0, ?::text, 1")
+    added = queue.add("echo rings not")
+    assert queue.get(added.id).command == "echo rings not"
+    time.sleep(0.05)
+    assert queue.add("true").number == added.number + 1

@@ -101,7 +101,7 @@ class TurnWriter:
         lease_s = self._queue.settings.read().lease if store.shared else 0.0
         events = [(self._told.get(job.number, job), event) for job, event in turn.events]
         with store.transaction():
-            store.foresee(self._worker, [job for job, _ in events], turn.free + turn.ahead > 0)
+            store.foresee(self._worker, [job for job, _ in events], turn.free + turn.ahead)
             leased_until_s = store.keep_lease(self._worker, lease_s)
             # The moment is read with what the clock was followed to, behind the wait for the store: were it set back between
             # the two, all that the shift has moved would be due.

@@ -181,6 +181,8 @@ class Store(Engine):
         out when it is gone, or when a worker speaks of a run that is no longer its own (fenced): somebody else has the
         job now. An event that its state does not allow goes to `refused`, or raises Conflict.
         """
+        if not pairs:
+            return []
         from ..lifecycle import step  # here: `enqueue` changes no job, and has no use for the table
         from .dependents import follow
 
@@ -206,6 +208,10 @@ class Store(Engine):
             self._write(led_to, actor)
             led_to = follow(self, led_to, now)
         return changes
+
+    def something_awaited(self) -> bool:
+        """Whether any job waits for the end of another; inside a transaction."""
+        return bool(self.run(sql.SOMETHING_AWAITED))
 
     def locked(self, number: int) -> Job | None:
         """The job, and nobody else changes it until this transaction ends."""

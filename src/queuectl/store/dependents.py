@@ -27,7 +27,7 @@ CONDITIONS: dict[str, tuple[Stage, ...]] = {
 def follow(store: Store, changes: list[Change], now: int) -> list[Change]:
     """The changes that ends among these lead to in jobs that waited for them. Those may be ends again."""
     ended = [change for change in changes if change.after.ended]
-    if not ended or not store.run(sql.SOMETHING_AWAITED):
+    if not ended or not store.something_awaited():
         return []
     found: list[Change] = []
     seen: dict[int, Job] = {}

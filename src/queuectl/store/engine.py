@@ -59,12 +59,13 @@ class Engine:
         """The number of an environment that this process has used; 0 when it has not."""
         return 0
 
-    def add_at_once(self, job: Job, actor: str) -> Job | None:
-        """Add a job of which nothing else has to be known, outside of a transaction; None when it cannot be done like that."""
+    def add_at_once(self, job: Job, actor: str) -> tuple[Job, int] | None:
+        """Add a job of which nothing else has to be known, outside of a transaction, and ring for it here and elsewhere: the
+        job, and how many heard it. None when it cannot be done like that."""
         return None
 
-    def foresee(self, worker: int, jobs: list[Job], claims: bool) -> None:
-        """A worker's turn begins: of these jobs it will write, and claim others perhaps. A server is asked in one trip for
+    def foresee(self, worker: int, jobs: list[Job], wanted: int) -> None:
+        """A worker's turn begins: of these jobs it will write, and claim up to so many others. A server is asked in one trip for
         what that needs; inside a transaction."""
 
     def keep_lease(self, worker: int, lease_s: float) -> float | None:

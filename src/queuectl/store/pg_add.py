@@ -9,7 +9,7 @@ from __future__ import annotations
 from operator import attrgetter
 from time import monotonic
 
-from ..model import Job
+from .. import bell
 from .pg_doubt import settled
 from .pg_link import psycopg
 
@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..model import Job
     from .pg_connection import PostgresConnection
 
 GIVEN = (  # what a new job has to tell of itself; the rest of its row is alike for all
@@ -31,11 +32,13 @@ where pid = ? and backend_start <= to_timestamp(?::double precision / 1000000)""
 FIND = "select number from jobs where number >= ? and created_us = ? and env = ? and command = ?"
 
 
-def add(store: PostgresConnection, job: Job, actor: str) -> Job | None:
-    """The job with its number, on stable storage; None when it has to be added step by step. Raises TryAgainLater."""
+def add(store: PostgresConnection, job: Job, actor: str) -> tuple[Job, int] | None:
+    """The job with its number, on stable storage, and how many workers there are who hear of it; None when it has to be added
+    step by step. Raises TryAgainLater."""
     began, before = monotonic(), (store.served_by, store.newest)
+    heard = 0
     try:
-        found = store.run_here(ADD, (*values_of(job), actor))
+        found, heard = store.run_and_ring(ADD, (*values_of(job), actor), bell.WORK)
     except psycopg.Error as fault:
         if not store._is_gone():
             raise store._told(fault) from None
@@ -46,7 +49,7 @@ def add(store: PostgresConnection, job: Job, actor: str) -> Job | None:
     if number is None:
         return None
     store.newest = max(store.newest, number)
-    return job.but(number=number)
+    return job.but(number=number), heard
 
 
 def _look_for(store: PostgresConnection, job: Job, before: tuple[tuple[int, int], int], began: float) -> list[tuple[Any, ...]]:

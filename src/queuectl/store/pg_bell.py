@@ -19,6 +19,8 @@ from .pg_link import psycopg
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .pg_connection import PostgresConnection
 
 QUIET_S = {bell.WORK: 0.01, bell.DONE: 0.05}
@@ -36,6 +38,11 @@ def channel(store_id: str, name: str) -> str:
     return f"queuectl_{store_id}_{name}"
 
 
+def workers_of(rung: list[tuple[Any, ...]]) -> int:
+    [(_, _, workers)] = rung
+    return int(workers)
+
+
 class Ringer:
     """One process's hand on the bells. What is to ring later is rung by a thread that is there from the first such ring on."""
 
@@ -51,14 +58,25 @@ class Ringer:
         """Returns how many workers there are; None when it rings later, or could not. Never raises: what it tells of has
         been committed."""
         with self._store.lock:
-            at = self._rung.get(name, -1.0) + QUIET_S.get(name, 0.05)
-            if monotonic() >= at:
-                return self._now(name)
-            if name not in self._later:
-                self._later[name] = at + LATER_S
-                self._thread = self._thread or self._start()
-                self._wake.set()
-        return None
+            return self._now(name) if self._is_time(name) else None
+
+    def ring_behind(self, name: str) -> tuple[str, tuple[str]] | None:
+        """The same for what is on its way to be committed: the ring that is to follow it at once, if it is time for one."""
+        if not self._is_time(name):
+            return None
+        self._note(name)
+        return RING, (channel(self._store.store_id, name),)
+
+    def _is_time(self, name: str) -> bool:
+        """Else it rings later."""
+        at = self._rung.get(name, -1.0) + QUIET_S.get(name, 0.05)
+        if monotonic() >= at:
+            return True
+        if name not in self._later:
+            self._later[name] = at + LATER_S
+            self._thread = self._thread or self._start()
+            self._wake.set()
+        return False
 
     def _start(self) -> Thread:
         thread = Thread(target=self._serve, name="ringer", daemon=True)
@@ -78,13 +96,15 @@ class Ringer:
 
     def _now(self, name: str) -> int | None:
         with self._store.lock:
-            self._rung[name] = monotonic()
-            self._later.pop(name, None)
+            self._note(name)
             try:
-                [(_, _, workers)] = self._store.run(RING, (channel(self._store.store_id, name),))
+                return workers_of(self._store.run(RING, (channel(self._store.store_id, name),)))
             except QueueError:
                 return None
-            return int(workers)
+
+    def _note(self, name: str) -> None:
+        self._rung[name] = monotonic()
+        self._later.pop(name, None)
 
     def finish(self) -> None:
         """Before the connection goes: what was to ring later rings now."""

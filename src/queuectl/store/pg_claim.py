@@ -1,10 +1,9 @@
 """The claim where many machines claim at once.
 
 Which lanes have ready jobs is seen in the index of ready jobs itself: a count of them would be a row that everybody
-writes. Behind a snapshot that somebody holds open, the entries of jobs that have long been taken stay in that index, and
-reading it from its beginning costs more with each of them. So a lane is read from the *mark* on, the place of the last job
-taken from it, and from the beginning only when that is cheap, or was long enough ago that it is cheap on the whole
-(`Patience`). What stands before the mark (a retry, a higher priority, an add that committed late) is found then.
+writes. A lane is read from the *mark* on, the place of the last job taken from it, and from the beginning only when that is
+cheap, or was long enough ago that it is cheap on the whole (`pg_patience`). What stands before the mark (a retry, a higher
+priority, an add that committed late) is found then.
 
 Limits hold over the fleet: the rows of limited queues and keys, and only those, are locked, in the order of their names,
 before what runs under them is counted. A pause waits for the claims that are under way.
@@ -17,6 +16,7 @@ from time import monotonic
 from ..model import CLAIMED, RUNNING, Job
 from . import pg_sql, sql
 from .claim import Claim, Gate, open_gates
+from .pg_patience import Patience
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,23 +25,8 @@ if TYPE_CHECKING:
     from ..model import Serving
     from .pg_connection import PostgresConnection
 
-CHEAP_S = 0.003  # what takes no longer is done each time
-SHARE = 20  # what does takes at most one part in so many of the time
-AGAIN_US = 20_000  # after jobs that were ready were seen in somebody else's hands
+AGAIN_US = 20_000  # when somebody else may have ready jobs in hand
 BEGINNING = (-(1 << 62), 0)
-
-
-class Patience:
-    """How often something may be done whose cost is only known from the last time."""
-
-    def __init__(self) -> None:
-        self.next_s = 0.0
-
-    def allows(self, now_s: float) -> bool:
-        return now_s >= self.next_s
-
-    def took(self, cost_s: float, now_s: float) -> None:
-        self.next_s = now_s + (SHARE * cost_s if cost_s > CHEAP_S else 0.0)
 
 
 class Marks:
@@ -49,6 +34,7 @@ class Marks:
 
     def __init__(self) -> None:
         self.full_look = Patience()
+        self.lanes: list[int] = []  # what the last claim read, when nothing but what it wanted bounded that
         self._of_lane: dict[int, tuple[int, int]] = {}
 
     def of(self, lane: int) -> tuple[int, int]:
@@ -61,6 +47,11 @@ class Marks:
     def move(self, taken: list[Job]) -> None:
         for job in taken:
             self._of_lane[job.lane] = max(self.of(job.lane), (-job.priority, job.number))
+
+
+def from_beginning(lanes: list[int], most: list[int]) -> tuple[list[int], ...]:
+    """What READY is asked to find the first jobs of these lanes."""
+    return lanes, [BEGINNING[0]] * len(lanes), [BEGINNING[1]] * len(lanes), most
 
 
 class SharedClaim(Claim):
@@ -113,15 +104,17 @@ class SharedClaim(Claim):
         again for those that the mark or another's hands have hidden."""
         if not bounds or not wanted:
             return []
-        marks = self._store.marks
+        store, marks = self._store, self._store.marks
+        lanes, most = [lane for lane, _ in bounds], [most for _, most in bounds]
+        marks.lanes = lanes if most == [wanted] * len(lanes) else []
         full = marks.full_look.allows(monotonic())
-        places = [BEGINNING if full else marks.of(lane) for lane, _ in bounds]
-        columns = ([lane for lane, _ in bounds], [p[0] for p in places], [p[1] for p in places], [most for _, most in bounds])
-        rows, took_s = self._store.timed(pg_sql.READY, columns)
+        if full:
+            rows = store.look(marks.full_look, pg_sql.READY, from_beginning(lanes, most))
+        else:
+            turned, numbers = zip(*[marks.of(lane) for lane in lanes], strict=True)
+            rows = store.run(pg_sql.READY, (lanes, [*turned], [*numbers], most))
         found = [Job(*row[:-1]) for row in rows]
         self._places = {row[0]: row[-1] for row in rows}
-        if full:
-            marks.full_look.took(took_s, monotonic())
         if len(found) < wanted:
             self._look_again(full, bounds, found)
         return found
@@ -131,7 +124,7 @@ class SharedClaim(Claim):
         short = [lane for lane, most in bounds if lanes.count(lane) < most]
         if not full:
             at = self._now + max(0, round((self._store.marks.full_look.next_s - monotonic()) * 1e6))
-        elif self._store.run(pg_sql.SOME_READY, (short, [job.number for job in found])):
+        elif found or self._store.run(pg_sql.SOME_READY, (short, [])):  # whoever has found none will ask
             at = self._now + AGAIN_US
         else:
             return

@@ -13,18 +13,20 @@ from operator import itemgetter
 from threading import get_ident
 from time import monotonic
 
-from .. import clock
-from ..errors import Moved, NotFound, Replaced, TryAgainLater
+from .. import bell, clock
+from ..errors import NotFound, Replaced, TryAgainLater
 from . import migrate, pg_batch, pg_link, pg_sql, sql
 from .base import Store
-from .pg_bell import Ringer
-from .pg_claim import Marks, Patience
+from .pg_bell import Ringer, workers_of
+from .pg_claim import Marks
 from .pg_doubt import DOUBT_S, settled
+from .pg_expect import Expected
 from .pg_input import Inputs
 from .pg_lease import Leases
 from .pg_link import psycopg, translated
 from .pg_output import Outputs
 from .pg_place import resolved
+from .pg_trust import Trust
 from .pg_turns import IMPATIENT_S, Outside, Turns, streamed
 from .pg_wire import Answer, Wire
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..locate import Place
+    from .pg_patience import Patience
 
 SCHEMA_FILES = os.path.join(os.path.dirname(__file__), "schema", "postgres")
 SCHEMA_VERSION = 5  # the number of the newest file there
@@ -62,21 +65,16 @@ class PostgresConnection(Store):
         self.outputs = Outputs(self)
         self.inputs = Inputs(self)
         self.doubt_s = DOUBT_S
-        self._due_look = Patience()
-        self._due: int | None = None
-        self._due_known = False  # in this transaction
-        self._due_apart = False  # it is not known to be cheap: asked by itself, so that its time is known
         self.limits_seen = True  # where jobs are claimed from
         self.served_by = (0, 0)  # the server's process, and a moment in its life
         self.newest = 0  # a job's number of then, or later
         self._timeline = ""
         self._open = False  # a transaction is
         self._shares = False  # with other claims, in this one
-        self._trusts = False  # in this one: rows of jobs are as they are known here, which is looked at before the commit
-        self._moved = False  # in the last one that trusted they were not
-        self._unchecked: list[tuple[Answer, int]] = []
+        self.trust = Trust(self)
+        self.begun = 0  # transactions
         self._xid: Answer | str = ""
-        self._asked: dict[str, tuple[tuple[Any, ...], Answer]] = {}
+        self._expected = Expected()
         self._texts: dict[str, tuple[str, bool]] = {}
         self._manies: dict[str, pg_batch.Many | None] = {}
         more = pg_link.settings_sql(self.to).rstrip(";").split(";") if self.to.pooled else []
@@ -197,8 +195,7 @@ class PostgresConnection(Store):
             if not self._open:
                 return self._run_alone(text, bindings, brings)
             try:
-                known = self._asked.pop(statement, None)
-                answer = known[1] if known and known[0] == bindings else self._wire.send(text, bindings)
+                answer = self._expected.take(statement, bindings) or self._wire.send(text, bindings)
                 return self._wire.rows(answer) if brings else []
             except psycopg.Error as fault:
                 raise self._told(fault) from None
@@ -207,19 +204,29 @@ class PostgresConnection(Store):
         """Inside a transaction: these will be run in it, and nothing changes before what they find. One trip for all."""
         try:
             for statement, bindings in asked:
-                self._asked[statement] = (bindings, self._wire.send(self._text(statement)[0], bindings))
+                self._expected.ask(statement, bindings, self._wire.send(self._text(statement)[0], bindings))
         except psycopg.Error as fault:
             raise self._told(fault) from None
 
-    def timed(self, statement: str, bindings: tuple[Any, ...] = ()) -> tuple[list[tuple[Any, ...]], float]:
-        """The rows, and how long the server took for them; not for what was sent before."""
-        if not self._open:
+    def look(self, patience: Patience, statement: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a statement that may take long by now; what it took is noted."""
+        expected = self._open and self._expected.has(statement, bindings)
+        began = self._expected.since_s if expected else monotonic()
+        if expected or (self._open and not patience.apart):
+            rows = self.run(statement, bindings)
+            patience.took_with_others(monotonic() - began)
+            return rows
+        if self._open:
+            self._wait_for_all()
             began = monotonic()
-            return self.run(statement, bindings), monotonic() - began
+        rows = self.run(statement, bindings)
+        patience.took(monotonic() - began, monotonic())
+        return rows
+
+    def _wait_for_all(self) -> None:
+        """Until the server has done what it was sent."""
         try:
-            answer = self._wire.send_apart(self._text(statement)[0], bindings)
-            began = monotonic()
-            return self._wire.rows(answer), monotonic() - began
+            self._wire.catch_up()
         except psycopg.Error as fault:
             raise self._told(fault) from None
 
@@ -248,6 +255,23 @@ class PostgresConnection(Store):
         with self.lock:
             return self._wire.alone(self._text(statement)[0], bindings)
 
+    def run_and_ring(self, statement: str, bindings: tuple[Any, ...], name: str) -> tuple[list[tuple[Any, ...]], int]:
+        """The same, and this bell behind it, on this machine and on the others; also how many workers there are to hear it."""
+        here: list[int] = []
+        rung: list[tuple[Any, ...]] = []
+
+        def ring_here() -> None:
+            here.append(bell.ring(self.place.run, name))
+
+        with self.lock:
+            text, ring = self._text(statement)[0], self.ringer.ring_behind(name)
+            if ring is None:
+                found = self._wire.alone(text, bindings)
+                ring_here()
+            else:
+                found, rung = self._wire.alone_before(text, bindings, (self._text(ring[0])[0], ring[1]), ring_here)
+        return found, (workers_of(rung) if rung else 0) or here[0]
+
     def _text(self, statement: str) -> tuple[str, bool]:
         """The statement as it runs here, and whether it brings rows."""
         known = self._texts.get(statement)
@@ -266,6 +290,7 @@ class PostgresConnection(Store):
         if statement == sql.UPDATE_JOB and len(rows) > 1:
             rows = sorted(rows, key=itemgetter(-2))  # by number, as whoever locks several does
         with self.lock:
+            self._expected.written(statement)
             if not self._open:
                 with self.transaction():
                     self.run_many(statement, rows)
@@ -273,23 +298,11 @@ class PostgresConnection(Store):
                 self._copy(copied[1], *pg_batch.by_column(copied[2].split(", "), rows))
             elif len(rows) > 1 and (many := self._many(statement)):
                 text, bindings = many.put(rows)
-                self._sent(statement, self._send(self._text(text)[0], bindings), len(rows))
+                self.trust.written(statement, self._send(self._text(text)[0], bindings), len(rows))
             else:
                 text = self._text(statement)[0]
                 for row in rows:
-                    self._sent(statement, self._send(text, row), 1)
-
-    def _sent(self, statement: str, answer: Answer, rows: int) -> None:
-        if self._trusts and statement == sql.UPDATE_JOB:
-            self._unchecked.append((answer, rows))
-
-    def _check(self) -> None:
-        """Of the rows that were written without a look at them before, all have been as they were known: else Moved."""
-        for answer, rows in self._unchecked:
-            self._wire.rows(answer)
-            if answer.result.command_tuples != rows:
-                self._moved = True
-                raise Moved("the jobs of a turn were changed meanwhile", why="somebody else has done something to them")
+                    self.trust.written(statement, self._send(text, row), 1)
 
     def _many(self, statement: str) -> pg_batch.Many | None:
         """The statement for many rows at once, by the columns that its table has."""
@@ -334,9 +347,10 @@ class PostgresConnection(Store):
 
     def _begin_here(self) -> None:
         """What the server knows the transaction by is asked first: it has a number before it draws any job's number."""
-        self._asked.clear()
-        self._due_known, self.limits_seen = False, True
-        self._trusts, self._shares, self._unchecked = False, False, []
+        self._expected.begin()
+        self.begun += 1
+        self.limits_seen, self._shares = True, False
+        self.trust.begin()
         self._wire.open()
         for text in self._begin:
             self._wire.send(text)
@@ -348,7 +362,7 @@ class PostgresConnection(Store):
         try:
             if isinstance(self._xid, Answer):  # before the commit leaves, or nobody could ask for its outcome
                 [(self._xid,)] = self._wire.rows(self._xid)
-            self._check()
+            self.trust.check()
             self._wire.send("commit")
             self._wire.sync()
             self._wire.close()
@@ -370,10 +384,7 @@ class PostgresConnection(Store):
                 self._wire.sync()
             except psycopg.Error:
                 pass  # the fault that led here is the one to tell
-        try:
-            self._wire.close()
-        except psycopg.Error:
-            self._db.close()
+        self._wire.close_or_break()
 
     def _is_gone(self) -> bool:
         return self._db.closed or self._db.broken or self._db.pgconn.status != psycopg.pq.ConnStatus.OK

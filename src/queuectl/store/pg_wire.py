@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PREPARED_MAX = 300
 PREPARED_FROM = 2  # uses of a statement on one connection
 PIPELINE_OFF = 0
+TUPLES_OK = 2  # of what libpq calls the status of a result; looking it up by name takes longer than to compare it
 
 
 class Answer:
@@ -63,6 +64,13 @@ class Wire:
         if self._pg.pipeline_status != PIPELINE_OFF:
             self._pg.exit_pipeline_mode()
 
+    def close_or_break(self) -> None:
+        """After a fault; a connection that cannot be the driver's again is closed."""
+        try:
+            self.close()
+        except psycopg.Error:
+            self._db.close()
+
     # ------------------------------------------------------------ sending
 
     def send(self, text: str, bindings: tuple[Any, ...] = ()) -> Answer:
@@ -90,15 +98,11 @@ class Wire:
         self._sent.append(Answer(key))
         return name
 
-    def send_apart(self, text: str, bindings: tuple[Any, ...]) -> Answer:
-        """The same; returns when all that was sent before has been answered, while the server is at this."""
-        before = self._sent[-1] if self._sent else None
-        self._pg.send_flush_request()
-        answer = self.send(text, bindings)
-        self._pg.send_flush_request()
-        if before is not None:
-            self._read(before)
-        return answer
+    def catch_up(self) -> None:
+        """Wait until all that was sent has been answered."""
+        if self._sent:
+            self._pg.send_flush_request()
+            self._read(self._sent[-1])
 
     # ------------------------------------------------------------ answers
 
@@ -108,7 +112,7 @@ class Wire:
             self._pg.send_flush_request()
             self._read(answer)
         result = answer.result
-        if result.status == psycopg.pq.ExecStatus.TUPLES_OK:
+        if result.status == TUPLES_OK:
             loader = psycopg.adapt.Transformer(self._db)
             loader.set_pgresult(result)
             return loader.load_rows(0, result.ntuples, tuple)
@@ -124,12 +128,40 @@ class Wire:
         self.close()
         return self.rows(answer)
 
-    def sync(self) -> None:
-        """Wait for all that was sent; without a transaction that commits it. Raises the first fault."""
+    def alone_before(
+        self, text: str, bindings: tuple[Any, ...], behind: tuple[str, tuple[Any, ...]], between: Callable[[], Any]
+    ) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        """The same with another behind it in the same trip, begun when the first has been committed; `between` is called then.
+        Returns the rows of both; nothing is said about a failure of the second."""
+        self.open()
+        answer = self.send(text, bindings)
+        committed = self._end_of_transaction()
+        also = self.send(*behind)
+        ended = self._end_of_transaction()
+        self._read(committed)
+        fault, self._fault = self._fault, None
+        if fault is None:
+            between()
+        try:
+            self._read(ended)
+            told = self.rows(also)
+        except psycopg.Error:
+            told = []
+        self._fault = None
+        self.close_or_break()
+        if fault is not None:
+            raise fault
+        return self.rows(answer), told
+
+    def _end_of_transaction(self) -> Answer:
         self._pg.pipeline_sync()
         answer = Answer()
         self._sent.append(answer)
-        self._read(answer)
+        return answer
+
+    def sync(self) -> None:
+        """Wait for all that was sent; without a transaction that commits it. Raises the first fault."""
+        self._read(self._end_of_transaction())
         fault, self._fault = self._fault, None
         if fault is not None:
             raise fault

@@ -12,8 +12,9 @@ from .. import clock
 from ..model import READY, Job, WorkerRow
 from . import pg_add, pg_link, pg_sql, sql
 from .pg_bell import SharedListener
-from .pg_claim import CHEAP_S, SharedClaim
+from .pg_claim import SharedClaim, from_beginning
 from .pg_connection import COPY_ROWS, PostgresConnection
+from .pg_patience import Patience
 from .sums import Sums
 
 TYPE_CHECKING = False
@@ -33,11 +34,14 @@ ENVS_MAX = 100
 class PostgresStore(PostgresConnection):
     """A store on a server."""
 
-    _asked_at = 0.0  # when the next moment was asked for with other things
     _envs: dict[bytes, int]  # numbers of environments that were used here, by their digests
 
     def __init__(self, place: Place, create: bool = True, upgrade: bool = True) -> None:
         self._envs = {}
+        self._due: int | None = None
+        self._due_in = 0  # known in this transaction, by how many there were
+        self._due_look = Patience()
+        self._awaited = True  # ends were, when it was last looked
         super().__init__(place, create, upgrade)
 
     def new_claim(self, worker: int, now: int) -> SharedClaim:
@@ -75,7 +79,7 @@ class PostgresStore(PostgresConnection):
     def known_env(self, digest: bytes) -> int:
         return self._envs.get(digest, 0)
 
-    def add_at_once(self, job: Job, actor: str) -> Job | None:
+    def add_at_once(self, job: Job, actor: str) -> tuple[Job, int] | None:
         lane = self._lanes.get((job.queue, job.needs))
         if lane is None or not job.env or job.limit_key is not None or job.stdin or self.to.pooled:
             return None
@@ -102,7 +106,7 @@ class PostgresStore(PostgresConnection):
 
     def _versions(self, jobs: list[Job]) -> dict[int, int]:
         """And nobody else changes these jobs until this transaction ends."""
-        if self._trusts:
+        if self.trust.holds:
             return {job.number: job.version for job in jobs}
         return dict(self.run(pg_sql.VERSIONS, ([job.number for job in jobs],))) if jobs else {}
 
@@ -146,25 +150,42 @@ class PostgresStore(PostgresConnection):
         self.doubt_s = float("inf")  # what has become of a claim is asked until it is known
         return worker
 
-    def foresee(self, worker: int, jobs: list[Job], claims: bool) -> None:
+    def foresee(self, worker: int, jobs: list[Job], wanted: int) -> None:
         asked: list[tuple[str, tuple[Any, ...]]] = [(pg_sql.HOLDS, (worker,))]
-        self._trusts = not self._moved
-        self._moved = False
-        if jobs and not self._trusts:
+        self.trust.begin_turn()
+        if jobs and not self.trust.holds:
             # Whether somebody waits for their ends can be asked once nobody can begin to: their rows are locked, or written.
             asked += [(pg_sql.VERSIONS, ([job.number for job in jobs],)), (sql.SOMETHING_AWAITED, ())]
-        asked += [(sql.CLOSED_LANES, ()), (sql.STOPS_ASKED, (worker,)), (sql.STOPPING, (worker,))]
+        if jobs:
+            asked.append((sql.CLOSED_LANES, ()))
+        asked += [(sql.STOPS_ASKED, (worker,)), (sql.STOPPING, (worker,))]
         self.expect(*asked)
-        if claims:
+        self._expected.wanted = wanted
+        if wanted:
             self.share_claims()
             self.expect((sql.OPEN_LANES, ()))
-        if claims and not jobs and not self._due_apart and self._due_look.allows(monotonic()):
-            self._asked_at = monotonic()  # nothing that this turn writes may become due
-            self.expect((sql.NEXT_DUE, ()))
+            if not jobs:
+                self._expect_looks(wanted, ready=True)
 
-    def add_lane(self, *place: Any, **more: Any) -> int:
-        self._asked.pop(sql.OPEN_LANES, None)  # one more may be open now
-        return super().add_lane(*place, **more)
+    def _write(self, changes: list[Change], actor: str) -> None:
+        super()._write(changes, actor)
+        if self._expected.wanted:
+            if not self._expected.has(sql.SOMETHING_AWAITED, ()):
+                self.expect((sql.SOMETHING_AWAITED, ()))
+            # Rows of those that wait are locked before any that are ready: so do all who lock both.
+            self._expect_looks(self._expected.wanted, ready=not self._awaited)
+
+    def something_awaited(self) -> bool:
+        self._awaited = super().something_awaited()
+        return self._awaited
+
+    def _expect_looks(self, wanted: int, ready: bool) -> None:
+        """What a claim begins with, when that is known to be cheap, and most likely the same as the last time."""
+        now, lanes, full, due = monotonic(), self.marks.lanes, self.marks.full_look, self._due_look
+        if not due.apart and due.allows(now):
+            self.expect((sql.NEXT_DUE, ()))
+        if ready and lanes and not full.apart and full.allows(now):
+            self.expect((pg_sql.READY, from_beginning(lanes, [wanted] * len(lanes))))
 
     def keep_lease(self, worker: int, lease_s: float) -> float | None:
         return self.leases.keep(worker, lease_s)
@@ -191,17 +212,11 @@ class PostgresStore(PostgresConnection):
     def next_due(self) -> int | None:
         """Jobs that wait for their time and have come and gone lie in the way here too: see `pg_claim`. Once in a
         transaction is enough, unless what was due has been made ready since."""
-        known = self._due_known and (self._due is None or self._due > clock.now_us())
+        known = self._open and self._due_in == self.begun and (self._due is None or self._due > clock.now_us())
         if not known and self._due_look.allows(monotonic()):
             with self.lock:
-                if sql.NEXT_DUE in self._asked:  # the whole trip was cheap, or who knows what of it was not
-                    [(self._due,)] = self.run(sql.NEXT_DUE)
-                    self._due_apart = monotonic() - self._asked_at > CHEAP_S
-                else:
-                    [(self._due,)], took_s = self.timed(sql.NEXT_DUE)
-                    self._due_look.took(took_s, monotonic())
-                    self._due_apart = took_s > CHEAP_S
-            self._due_known = self._open
+                [(self._due,)] = self.look(self._due_look, sql.NEXT_DUE)
+            self._due_in = self.begun
         return self._due
 
     def limited_jobs_wait(self) -> bool:

@@ -1,0 +1,56 @@
+"""Statements that were sent before they are wanted: the questions of a turn are one trip, asked when it begins.
+
+Each is answered as if it were asked then. What is written after that and would change the answer of one is in the table
+here: that one is asked again.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from . import pg_sql, sql
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .pg_wire import Answer
+
+SPOILS = {
+    sql.ADD_LANE: (sql.OPEN_LANES,),
+    sql.REST_KEY: (sql.OPEN_LANES,),
+    sql.INSERT_JOB: (pg_sql.READY, sql.NEXT_DUE),
+    sql.UPDATE_JOB: (pg_sql.READY, sql.NEXT_DUE),
+    sql.MAKE_READY: (pg_sql.READY, sql.NEXT_DUE),
+}
+
+
+class Expected:
+    """What was asked in this transaction and not yet fetched: for each statement its bindings and where its answer comes."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, tuple[tuple[Any, ...], Answer]] = {}
+        self.since_s = 0.0
+        self.wanted = 0  # jobs that will be claimed
+
+    def begin(self) -> None:
+        self._asked.clear()
+        self.wanted = 0
+
+    def ask(self, statement: str, bindings: tuple[Any, ...], answer: Answer) -> None:
+        self._asked[statement] = (bindings, answer)
+        self.since_s = monotonic()
+
+    def has(self, statement: str, bindings: tuple[Any, ...]) -> bool:
+        known = self._asked.get(statement)
+        return known is not None and known[0] == bindings
+
+    def take(self, statement: str, bindings: tuple[Any, ...]) -> Answer | None:
+        """The answer, once; a statement that is run leaves nothing to be expected of it."""
+        self.written(statement)
+        known = self._asked.pop(statement, None)
+        return known[1] if known and known[0] == bindings else None
+
+    def written(self, statement: str) -> None:
+        for spoilt in SPOILS.get(statement, ()):
+            self._asked.pop(spoilt, None)

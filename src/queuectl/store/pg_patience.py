@@ -1,0 +1,32 @@
+"""Looks whose cost is only known from the last time.
+
+Behind a snapshot that somebody holds open, the entries of rows that have long gone stay in an index, and reading it from its
+beginning costs more with each of them. Such a look is taken freely while it is cheap, and else so seldom that it is cheap on
+the whole. To know what it costs it has to be asked by itself, which is a trip; so that is done only when the trips that it
+shared with other things took long, twice in a row: once may be anything.
+"""
+
+from __future__ import annotations
+
+CHEAP_S = 0.003  # what takes no longer is done each time
+SHARE = 20  # what does takes at most one part in so many of the time
+
+
+class Patience:
+    """How often one look may be taken."""
+
+    def __init__(self) -> None:
+        self.next_s = 0.0
+        self.apart = True  # it is to be asked by itself
+        self._was_slow = False
+
+    def allows(self, now_s: float) -> bool:
+        return now_s >= self.next_s
+
+    def took(self, cost_s: float, now_s: float) -> None:
+        self.apart, self._was_slow = cost_s > CHEAP_S, False
+        self.next_s = now_s + (SHARE * cost_s if cost_s > CHEAP_S else 0.0)
+
+    def took_with_others(self, cost_s: float) -> None:
+        was_slow, self._was_slow = self._was_slow, cost_s > CHEAP_S
+        self.apart = was_slow and self._was_slow
