@@ -9,7 +9,7 @@ from time import monotonic
 
 from .. import clock, plan
 from ..model import HOLD
-from .tree import ProcessTable
+from .running import processes_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Leased:
 def end_runs(slots: Slots) -> int:
     """A worker's `end_elsewhere`."""
     runs = [run for run in slots.runs.values() if not run.ending and run.options.if_interrupted != HOLD]
-    table = ProcessTable() if runs else None
+    table = processes_of(runs) if runs else None
     for run in runs:
         slots.stop(run, LOST, table)
     return len(runs)

@@ -91,7 +91,7 @@ def numbers_of(folder: str) -> list[int]:
 
 def end_given_away(worker: Heir, book: Book, kept: set[tuple[int, int]]) -> int:
     """End what a dead worker of this machine had running and is somebody else's now; returns how many processes."""
-    table, ended = ProcessTable(), 0
+    table, ended = ProcessTable(min([trace.pid_start for trace in book.traces.values()], default=0)), 0
     for trace in book.traces.values():
         if (trace.job, trace.run) not in kept and trace.pid and trace.status is None and clock.is_alive(trace.pid, trace.pid_start):
             cookie = spawn.cookie(worker.store_id, trace.job, trace.run)

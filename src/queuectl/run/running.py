@@ -13,6 +13,10 @@ from . import cgroup, spawn, system
 from .journal import REASONS, Trace
 from .tree import ProcessTable, group_lives, send
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _peak = 0  # our own largest size, when it was last asked for
 
 
@@ -74,7 +78,7 @@ class Run:
         self.stop_reason = reason
         self.trace = self.trace.but(stopped_for=REASONS.index(reason))
         self.kill_at = monotonic() + grace_s
-        self._signal(signal.SIGTERM, table or ProcessTable())
+        self._signal(signal.SIGTERM, table or processes_of([self]))
 
     def tend(self, table: ProcessTable) -> bool:
         """Climb the ladder of a run that is being ended; True when its leader has ended and nothing of it is left."""
@@ -91,7 +95,7 @@ class Run:
     def settle_leftovers(self, grace_s: float) -> None:
         """Report what the leader left running, or end that too, as the job chose."""
         kill = self.options.leftovers == "kill"
-        table = ProcessTable()
+        table = processes_of([self])
         left = len(self.members(table))
         if left:
             self.note = f"{'ended' if kill else 'left'} {left} process{'es' if left > 1 else ''}{'' if kill else ' running'}"
@@ -144,6 +148,11 @@ class Run:
 
     def outcome(self, log_end: int) -> Outcome:
         return outcome_of(self.trace, self.stop_reason, log_end, self.note)
+
+
+def processes_of(runs: Iterable[Run]) -> ProcessTable:
+    """One look for all of these."""
+    return ProcessTable(min([run.trace.pid_start for run in runs], default=0))
 
 
 def _its_own(memory_max: int) -> int | None:

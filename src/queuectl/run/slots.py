@@ -17,8 +17,7 @@ from . import cgroup, holes, journal, recovery, spawn, system
 from .books import KeeperBooks
 from .journal import Trace
 from .launcher import Launcher
-from .running import Run, outcome_of
-from .tree import ProcessTable
+from .running import Run, outcome_of, processes_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from ..queue import Queue
     from .journal import Journal
     from .terms import Terms
+    from .tree import ProcessTable
 
 TREE_LOOK_S = 0.05  # how often runs that are being ended are looked for, when a look is cheap
 
@@ -233,7 +233,7 @@ class Slots:
         ending = [run for run in self.runs.values() if run.ending]
         if not ending or now < self._next_tree_look:
             return
-        table = ProcessTable()
+        table = processes_of(ending)
         for run in ending:
             if run.tend(table) and run not in self.collected:
                 self._close(run)
@@ -266,7 +266,7 @@ class Slots:
         run.stop(reason, self._terms.grace_of(run), table)
 
     def stop_all(self, reason: str) -> None:
-        table = ProcessTable()
+        table = processes_of(self.runs.values())
         for run in self.runs.values():
             self.stop(run, reason, table)
 

@@ -30,17 +30,22 @@ class ProcessRow(Record):
 
 
 class ProcessTable:
-    """Every process as /proc showed it; empty where there is no /proc."""
+    """Processes as /proc showed them."""
 
-    def __init__(self) -> None:
+    def __init__(self, since: int) -> None:
+        """Those that began at this clock tick since boot, or later: none that was there before a run began is of that run. So
+        what a look keeps, and whom it asks more of, does not grow with what else the machine does."""
+        self._sees = os.path.isdir("/proc/self")
         self.rows: dict[int, ProcessRow] = {}
-        for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
+        for name in os.listdir("/proc") if self._sees else ():
             if name.isdigit():
                 try:
                     with open(f"/proc/{name}/stat", "rb") as file:
-                        self.rows[int(name)] = _row(file.read())
+                        row = _row(file.read(), since)
                 except GONE:
-                    pass  # it ended meanwhile
+                    continue  # it ended meanwhile
+                if row is not None:
+                    self.rows[int(name)] = row
         self._sessions: dict[int, list[int]] = {}
         self._children: dict[int, list[int]] = {}
         for pid, row in self.rows.items():
@@ -51,7 +56,7 @@ class ProcessTable:
     def members(self, leader: int, leader_start: int, cookie: bytes) -> list[int]:
         """The living processes of a run. The leader counts only while it is the process that was started: its number
         may have been given away since."""
-        if not self.rows:  # the process group is all that can be seen, named by its negative number
+        if not self._sees:  # the process group is all that can be seen, named by its negative number
             return [-leader] if group_lives(leader) else []
         own = self.rows.get(leader)
         found = {os.getpid()}  # we carry the mark of what we started last; and our children are other runs too
@@ -80,10 +85,11 @@ class ProcessTable:
         return {(pid, self.rows[pid].start) for pid in self.carriers(cookie) if self.rows[pid].session == pid}
 
 
-def _row(stat: bytes) -> ProcessRow:
+def _row(stat: bytes, since: int) -> ProcessRow | None:
     # The name, in parentheses, may hold anything, ")" too: count from the last one.
     fields = stat[stat.rindex(b")") + 2 :].split(None, 20)
-    return ProcessRow(int(fields[1]), int(fields[3]), int(fields[19]), fields[0] not in (b"Z", b"X"))
+    start = int(fields[19])
+    return ProcessRow(int(fields[1]), int(fields[3]), start, fields[0] not in (b"Z", b"X")) if start >= since else None
 
 
 def cookies(pid: int) -> list[bytes]:
