@@ -10,8 +10,8 @@ PY := .venv/bin/python
 READY := .venv/.ready
 PYTEST := $(PY) -m pytest
 # Tests wait more than they compute; with many more at once the machine is what is tested.
-PARALLEL := -n 4 --dist worksteal
-ALL_MARKS := --override-ini='addopts=-ra --strict-markers'
+PARALLEL := -n 6 --dist worksteal
+ALL_MARKS := --override-ini='addopts=-ra --strict-markers -p no:schemathesis'
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r word what; do printf '%-20s %s\n' "$$word" "$$what"; done

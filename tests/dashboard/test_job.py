@@ -146,6 +146,7 @@ def test_the_buttons_are_those_that_the_state_allows(site: Site, eyes: Eyes) -> 
     assert job not in [one["id"] for one in site.api("jobs")["jobs"]]
 
 
+@pytest.mark.wide
 def test_a_job_can_be_run_again_edited_and_copied_as_a_command(site: Site, eyes: Eyes) -> None:
     job = site.add("echo 'it''s me'", "--label", "two words", "--priority", "2")
     site.ended(job)
@@ -166,6 +167,7 @@ def test_a_job_can_be_run_again_edited_and_copied_as_a_command(site: Site, eyes:
     assert site.job(third)["label"] == "two words"
 
 
+@pytest.mark.wide
 def test_what_waits_can_be_edited(site: Site, eyes: Eyes) -> None:
     job = site.add("echo old", "--delay", "1h")
     page = eyes.open(site, f"/#/job/{job}")
@@ -177,6 +179,7 @@ def test_what_waits_can_be_edited(site: Site, eyes: Eyes) -> None:
     assert (site.job(job)["command"], site.job(job)["priority"], site.job(job)["waiting_for"]) == ("echo new", 9, "time")
 
 
+@pytest.mark.wide
 def test_a_call_that_waits_is_edited_and_keeps_its_secrets(site: Site, eyes: Eyes) -> None:
     headers = [["Authorization", "Bearer s3cret"], ["X-One", "1"]]
     job = site.post("jobs", {"url": "http://127.0.0.1:1/old", "method": "POST", "headers": headers, "body": "{}", "delay": 3600})[
@@ -193,6 +196,7 @@ def test_a_call_that_waits_is_edited_and_keeps_its_secrets(site: Site, eyes: Eye
     assert "Bearer s3cret" in json.dumps(exported) and "X-Two" in json.dumps(exported) and "X-One" not in json.dumps(exported)
 
 
+@pytest.mark.wide
 def test_a_job_names_those_that_wait_for_it(site: Site, eyes: Eyes) -> None:
     first = site.add("true", "--delay", "1h")
     second = site.post("jobs", {"command": "echo after it", "after": first})["id"]

@@ -41,7 +41,8 @@ def mounted(site: Site) -> Iterator[str]:
         process.stderr.close()
 
 
-@pytest.mark.parametrize("end", [pytest.param("/", marks=pytest.mark.wide), "", pytest.param("/tasks", marks=pytest.mark.wide)])
+@pytest.mark.wide
+@pytest.mark.parametrize("end", ["/", "", "/tasks"])
 def test_the_page_works_where_it_is_mounted(site: Site, mounted: str, eyes: Eyes, end: str) -> None:
     job = site.add("echo from the mounted page; exit 6")
     site.ended(job)

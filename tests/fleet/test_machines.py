@@ -45,6 +45,7 @@ def test_the_output_of_a_job_is_read_on_any_machine(queue: Queue, host: Opener) 
     assert b("logs", "large", "--tail", "2") == "200000\nerr\n"
 
 
+@pytest.mark.wide
 def test_what_a_job_reads_reaches_it_on_any_machine(queue: Queue, host: Opener) -> None:
     a, b = host("a"), host("b")
     given = "".join(f"{n}\n" for n in range(150_000))
@@ -58,6 +59,7 @@ def test_what_a_job_reads_reaches_it_on_any_machine(queue: Queue, host: Opener) 
     assert c("logs", again) == given
 
 
+@pytest.mark.wide
 def test_a_retry_on_another_machine_continues_the_log(queue: Queue, host: Opener) -> None:
     a, b, c = host("a"), host("b"), host("c")
     queue.add("echo from $(hostname); exit 1", id="j", max_retries=1)
@@ -178,7 +180,8 @@ def test_no_command_waits_longer_than_ten_seconds_for_a_link_that_is_cut(queue: 
     a.net.mend()
 
 
-@pytest.mark.parametrize("drift", ["+1h", pytest.param("-1h", marks=pytest.mark.wide)])
+@pytest.mark.wide
+@pytest.mark.parametrize("drift", ["+1h", "-1h"])
 def test_a_machine_with_a_wrong_clock_keeps_time_with_the_server(queue: Queue, host: Opener, drift: str) -> None:
     library = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
     if not library or not shutil.which("faketime"):

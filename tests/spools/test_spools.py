@@ -71,6 +71,7 @@ def test_parameters_become_arguments_only_where_asked(place: Spooled) -> None:
     assert "<--><-n><a b><é>" in b"".join(place.queue.logs("s-1")).decode()
 
 
+@pytest.mark.wide
 def test_the_command_runs_where_it_was_attached_with_the_variables_of_then(place: Spooled) -> None:
     (place.folder / "there").mkdir()
     command = [*["spool", "attach"], str(place.spool.path), "--name", "s", "--", "sh", "-c", "pwd; echo $MINE"]
@@ -82,6 +83,7 @@ def test_the_command_runs_where_it_was_attached_with_the_variables_of_then(place
     assert f"{place.folder}/there\nkept\n".encode() in b"".join(place.queue.logs("s-1"))
 
 
+@pytest.mark.wide
 def test_temporary_names_of_those_who_sync_are_no_packets(place: Spooled) -> None:
     place.worker()
     place.attach(*place.tracing())
@@ -109,6 +111,7 @@ def test_a_packet_that_is_being_written_is_taken_when_it_is_closed(place: Spoole
     assert b"".join(place.queue.logs("s-1")) == b"2000\n"
 
 
+@pytest.mark.wide
 def test_a_file_of_whose_writer_nothing_is_known_is_taken_when_it_has_settled(place: Spooled) -> None:
     place.worker()
     place.attach(*place.tracing())
@@ -119,6 +122,7 @@ def test_a_file_of_whose_writer_nothing_is_known_is_taken_when_it_has_settled(pl
     assert time.monotonic() - began > 1.0 and place.trace == ["1"]
 
 
+@pytest.mark.wide
 def test_packets_that_say_nop_or_fail_run_nothing(place: Spooled) -> None:
     place.worker()
     place.attach("--max-retries", "0", *place.tracing())
@@ -128,6 +132,7 @@ def test_packets_that_say_nop_or_fail_run_nothing(place: Spooled) -> None:
     assert place.trace == []
 
 
+@pytest.mark.wide
 def test_several_spools_go_on_beside_each_other(place: Spooled) -> None:
     other = Folder(place.folder / "R")
     place.worker("--count", "2")
@@ -178,6 +183,7 @@ def test_a_bad_packet_can_be_replaced_by_a_better_one_of_its_number(place: Spool
     assert place.trace == ["1"] and states(place.queue)["s-1"] == "dead"
 
 
+@pytest.mark.wide
 def test_the_dead_letter_queues_own_retry_does_the_same(place: Spooled) -> None:
     failing(place, "--max-retries", "0")
     eventually(lambda: states(place.queue).get("s-2") == "dead")
@@ -199,6 +205,7 @@ def test_a_packet_can_be_skipped_and_its_file_is_kept(place: Spooled) -> None:
     assert "packet 2 was skipped" in reason
 
 
+@pytest.mark.wide
 def test_a_packet_that_never_comes_can_be_skipped(place: Spooled) -> None:
     place.worker()
     place.attach(*place.tracing())
@@ -229,6 +236,7 @@ def test_a_cancelled_packet_stops_its_spool(place: Spooled) -> None:
     assert place.spool.next == 1 and "was cancelled" in place.said()
 
 
+@pytest.mark.wide
 def test_a_command_that_is_not_there_fails_like_any_other(place: Spooled) -> None:
     place.worker()
     place.attach("--max-retries", "0", "--", "no-such-program")
@@ -280,6 +288,7 @@ def test_a_detached_spool_finishes_its_packet_and_takes_no_other(place: Spooled)
     assert place.spool.fspl("queue-process", "cat").returncode == 0 and place.spool.next == 3
 
 
+@pytest.mark.wide
 def test_the_watch_ends_with_the_last_spool_and_begins_with_the_first(place: Spooled) -> None:
     place.worker()
 
@@ -295,6 +304,7 @@ def test_the_watch_ends_with_the_last_spool_and_begins_with_the_first(place: Spo
         eventually(lambda: watches() == [])
 
 
+@pytest.mark.wide
 def test_a_stopped_packets_job_is_not_cleaned_away_nor_copied(place: Spooled) -> None:
     failing(place, "--max-retries", "0")
     eventually(lambda: "stopped at packet 2" in place.said())
@@ -304,6 +314,7 @@ def test_a_stopped_packets_job_is_not_cleaned_away_nor_copied(place: Spooled) ->
     assert states(place.queue)["s-2"] == "dead"
 
 
+@pytest.mark.wide
 def test_a_paused_queue_or_a_busy_worker_only_delays(place: Spooled) -> None:
     place.worker()
     place.attach("--queue", "slow", *place.tracing())

@@ -32,6 +32,8 @@ PATHS = sorted(
 )
 PATHS += [*statics.PAGES, "/static/app.js", "/metrics", "/openapi.json", "/nothing", ops.BASE]
 WALK = [(method, path) for path in PATHS for method in EVERY_METHOD]
+JOBS = f"{ops.BASE}/jobs"
+SOME = [("GET", "/"), ("GET", "/metrics"), ("GET", JOBS), ("POST", JOBS), ("DELETE", f"{JOBS}/1")]
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +57,30 @@ def strangers(token: str) -> dict[str, dict[str, str]]:
     }
 
 
+def is_refused(server: Server, method: str, path: str, what: str, headers: dict[str, str]) -> None:
+    found = server.ask(method, path, headers=headers, tcp=True)
+    assert found.status in (401, 403, 421), (what, found)
+    assert b"jobs" not in found.body
+    if found.status == 401:
+        assert found.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize(("method", "path"), WALK)
+def test_nobody_gets_in_anywhere_who_shows_nothing(server: Server, method: str, path: str) -> None:
+    is_refused(server, method, path, "nothing", {})
+
+
+@pytest.mark.parametrize(("method", "path"), SOME)
+def test_nobody_gets_in_who_does_not_show_who_they_are(server: Server, token: str, method: str, path: str) -> None:
+    for what, headers in strangers(token).items():
+        is_refused(server, method, path, what, headers)
+
+
+@pytest.mark.wide
 @pytest.mark.parametrize(("method", "path"), WALK)
 def test_nobody_gets_in_anywhere_who_does_not_show_who_they_are(server: Server, token: str, method: str, path: str) -> None:
     for what, headers in strangers(token).items():
-        found = server.ask(method, path, headers=headers, tcp=True)
-        assert found.status in (401, 403, 421), (what, found)
-        assert b"jobs" not in found.body
-        if found.status == 401:
-            assert found.headers["www-authenticate"]
+        is_refused(server, method, path, what, headers)
 
 
 @pytest.mark.wide
