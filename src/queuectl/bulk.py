@@ -98,6 +98,7 @@ class BulkAdd:
         return self._numbered(self._not_added_yet(waiting))
 
     def _numbered(self, items: list[Spec | Work]) -> list[Job]:
+        """Their rows, by numbers drawn now; chosen ids are looked up first."""
         names = self._chosen([item for item in items if isinstance(item, Spec)])
         return self._jobs(items, self._queue.store.take_numbers(len(items)), names)
 

@@ -115,7 +115,7 @@ def path_of(folder: str, keeper: tuple[int, int]) -> str:
 
 
 def is_held(path: str) -> bool:
-    """Whether the process that holds the lock of this file lives, be it in another container: of a book its keeper."""
+    """Whether somebody holds the lock of this file, in whatever container: the keeper whose book it is, the worker whose journal."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:

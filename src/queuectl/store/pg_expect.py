@@ -1,7 +1,7 @@
-"""Statements that were sent before they are wanted: the questions of a turn are one trip, asked when it begins.
+"""Statements that were sent before they are wanted, so that the questions of a turn are one trip.
 
-Each is answered as if it were asked then. What is written after that and would change the answer of one is in the table
-here: that one is asked again.
+Each is answered as it was sent. What is written after that and would change the answer of one is in the table here: that one
+is asked again.
 """
 
 from __future__ import annotations
