@@ -115,7 +115,7 @@ def path_of(folder: str, keeper: tuple[int, int]) -> str:
 
 
 def is_held(path: str) -> bool:
-    """Whether somebody holds the lock of this file, in whatever container: the keeper whose book it is, the worker whose journal."""
+    """Whether somebody holds the lock of this file, in whatever container: a book's keeper, a journal's worker."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
