@@ -14,7 +14,7 @@ from .spawn import COOKIE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 # Any other refusal of /proc is raised: no descriptor left, no memory. It says nothing of the process, and one that was
@@ -37,15 +37,14 @@ class ProcessTable:
         what a look keeps, and whom it asks more of, does not grow with what else the machine does."""
         self._sees = os.path.isdir("/proc/self")
         self.rows: dict[int, ProcessRow] = {}
-        for name in os.listdir("/proc") if self._sees else ():
-            if name.isdigit():
-                try:
-                    with open(f"/proc/{name}/stat", "rb") as file:
-                        row = _row(file.read(), since)
-                except GONE:
-                    continue  # it ended meanwhile
-                if row is not None:
-                    self.rows[int(name)] = row
+        for pid in _pids() if self._sees else ():
+            try:
+                with open(f"/proc/{pid}/stat", "rb") as file:
+                    row = _row(file.read(), since)
+            except GONE:
+                continue  # it ended meanwhile
+            if row is not None:
+                self.rows[pid] = row
         self._sessions: dict[int, list[int]] = {}
         self._children: dict[int, list[int]] = {}
         for pid, row in self.rows.items():
@@ -83,6 +82,14 @@ class ProcessTable:
     def leaders(self, cookie: bytes) -> set[tuple[int, int]]:
         """(pid, start time) of the session leaders of this run, ended ones too while they are not reaped."""
         return {(pid, self.rows[pid].start) for pid in self.carriers(cookie) if self.rows[pid].session == pid}
+
+
+def _pids() -> Iterator[int]:
+    """One after the other: a list of all would be the largest thing that a worker ever holds, and its memory stays."""
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if entry.name.isdigit():
+                yield int(entry.name)
 
 
 def _row(stat: bytes, since: int) -> ProcessRow | None:
