@@ -351,7 +351,7 @@ def test_a_run_at_is_kept_and_shown(queue: Queue) -> None:
 
 
 def test_a_delayed_job_holds_up_no_other(queue: Queue) -> None:
-    queue.add("true", delay=0.5, priority=100)
+    queue.add("true", delay=1.0, priority=100)
     queue.add("true")
     work(queue, slots=1)
     first, second = queue.get(1), queue.get(2)

@@ -236,7 +236,7 @@ def test_run_at_is_not_before_its_time_whatever_the_offset(queue: Queuectl, offs
     zone = "Z" if not offset_h else f"{'-' if offset_h < 0 else '+'}{hours:02}:{minutes:02}"
     queue.ok("enqueue", "--command", "true", "--run-at", local + zone)
     queue.drain()
-    assert 0 <= moment(queue.job("1")["attempts_made"][0]["started_at"]) - due.timestamp() < 2
+    assert 0 <= moment(queue.job("1")["attempts_made"][0]["started_at"]) - due.timestamp() < 10
 
 
 def test_a_delay_holds_the_job_back(queue: Queuectl) -> None:
