@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 CHUNK_JOBS_MIN, CHUNK_JOBS_MAX = 100, 5000
 CHUNK_S = 0.03
-SHARED_CHUNK_JOBS_MIN, SHARED_CHUNK_S = 2500, 0.5  # on a server nobody waits for a chunk, and a small one is all round trips
+SHARED_CHUNK_S = 0.5  # on a server fewer wait for a chunk, and a small one is all round trips
+SHARED_CHUNK_LINES = 2500  # the first, of nothing but lines: they are copied, and ask the server nothing
+CHUNK_BYTES = 2_000_000  # of lines; a slow link has to carry them within a statement's time
 WAL_BYTES = 32_000_000
 ELSEWHERE_US = 900_000_000  # an adder on another machine that has added nothing for so long is gone
 
@@ -46,13 +48,17 @@ class BulkAdd:
         self._added_ids: dict[str, int] = {}
         self._sums = Sums()
         self._origin_of: Spec | None = None
-        self._size_min, self._chunk_s = (SHARED_CHUNK_JOBS_MIN, SHARED_CHUNK_S) if queue.store.shared else (CHUNK_JOBS_MIN, CHUNK_S)
-        self._size = self._size_min
+        self._size = SHARED_CHUNK_LINES if queue.store.shared else CHUNK_JOBS_MIN
+        self._bytes = 0
         self.added = 0
 
     def add(self, spec: Any) -> None:
         self._waiting.append(spec)
-        if len(self._waiting) >= self._size:
+        if isinstance(spec, Shell):
+            self._bytes += len(spec.text)
+        elif not self.added:
+            self._size = CHUNK_JOBS_MIN
+        if len(self._waiting) >= self._size or self._bytes >= CHUNK_BYTES:
             self._write_chunk()
 
     def _write_chunk(self) -> None:
@@ -69,12 +75,12 @@ class BulkAdd:
                 self._sums.ready[lane] = self._sums.ready.get(lane, 0) + n
             store.sums = Sums()
         self.added += added
-        self._waiting = []
+        size, self._waiting, self._bytes = len(self._waiting), [], 0
         if store.wal_bytes() > WAL_BYTES:
             store.checkpoint()  # nobody else may be there to do it
         took = max(monotonic() - began, 1e-4)
-        fitting = int(self._size * self._chunk_s / took)
-        self._size = max(self._size_min, min(CHUNK_JOBS_MAX, fitting, self._size * 4))
+        fitting = int(size * (SHARED_CHUNK_S if store.shared else CHUNK_S) / took)
+        self._size = max(CHUNK_JOBS_MIN, min(CHUNK_JOBS_MAX, fitting, self._size * 4))
 
     def _insert(self, waiting: list[Any]) -> int:
         """Returns how many were added."""

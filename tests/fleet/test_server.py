@@ -13,7 +13,7 @@ import pytest
 from behaviour import postgres
 
 import queuectl
-from queuectl import Conflict, Queue, QueueError, StorageError, TryAgainLater
+from queuectl import Conflict, Queue, QueueError, StorageError, TryAgainLater, bell
 from queuectl.store import pg_link
 
 from .hosts import Host, until
@@ -56,6 +56,18 @@ def test_an_add_whose_answer_was_lost_is_there_once_and_told_so(store: str, prox
             assert queue.add(f"echo {n}").number == n + 1
         assert proxy.lost == 20
         assert [job.command for job in reversed(queue.find())] == [f"echo {n}" for n in range(20)]
+
+
+def test_an_add_whose_answer_was_lost_rings_all_the_same(store: str, proxy: Proxy) -> None:
+    with queuectl.open(through(proxy, store)) as queue, queue.listener(bell.WORK) as ears:
+        for _ in range(2):
+            queue.add("true")
+        time.sleep(0.1)
+        ears.drain()
+        proxy.lose_next = True
+        queue.add("true")
+        assert proxy.lost == 1
+        assert ears.wait(1.0)
 
 
 def test_a_worker_that_loses_answers_runs_each_job_once(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
@@ -12,7 +13,7 @@ import queuectl
 from queuectl import bell, clock, lifecycle, limits
 from queuectl.errors import Moved
 from queuectl.files import private_folder
-from queuectl.model import Job, Options, Outcome, Serving
+from queuectl.model import Job, Options, Outcome, Serving, Shell, Spec
 from queuectl.run.turn import Turn, TurnWriter
 from queuectl.schedule import Backoff
 from queuectl.store import pg_bell, pg_patience
@@ -204,3 +205,45 @@ def test_an_add_whose_ring_fails_was_added(queue: queuectl.Queue, monkeypatch: p
     assert queue.get(added.id).command == "echo rings not"
     time.sleep(0.05)
     assert queue.add("true").number == added.number + 1
+
+
+def test_a_worker_whose_slots_are_busy_looks_for_nothing_that_it_may_not_claim(
+    queue: queuectl.Queue, turns: TurnWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pg_patience, "CHEAP_S", 1.0)
+    queue.add("sleep 60", if_interrupted="hold")
+    for _ in range(3):
+        report = turns.commit(Turn([], [], free=0, ahead=4))
+        assert not report.claimed and report.next_due_us is None
+
+
+def test_a_pile_of_jobs_that_ask_the_server_for_others_is_written_in_small_pieces(queue: queuectl.Queue, store: str) -> None:
+    first = queue.add("true")
+    seen = []
+
+    def pile() -> Iterator[Spec]:
+        for _ in range(150):
+            yield Spec(work=Shell("true"), after=(first.id,))
+            with queuectl.open(store) as other:
+                seen.append(other.count())
+
+    assert queue.add_many(pile()) == 150
+    assert 101 in seen, "a hundred were written before the rest came"
+
+
+def test_a_store_without_the_function_takes_jobs_step_by_step(queue: queuectl.Queue, store: str) -> None:
+    functions = "select oid::regprocedure::text from pg_proc where proname = 'add_job' and pronamespace = ?::regnamespace"
+    [(name,)] = queue.store.run(functions, (queue.store.to.schema,))  # type: ignore[attr-defined]
+    queue.store.run(f"drop function {name}")
+    assert [queue.add("true").number for _ in range(4)] == [1, 2, 3, 4]
+
+
+def test_an_add_does_not_mind_a_connection_that_was_ended_meanwhile(queue: queuectl.Queue, store: str) -> None:
+    for _ in range(2):
+        queue.add("true")
+    for number in (3, 4):
+        with queuectl.open(store) as other:
+            other.store.run("select pg_terminate_backend(?::int)", (queue.store.served_by[0],))  # type: ignore[attr-defined]
+        time.sleep(0.2)
+        assert queue.add("true").number == number
+    assert [job.number for job in queue.find()] == [4, 3, 2, 1]

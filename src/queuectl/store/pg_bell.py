@@ -61,11 +61,9 @@ class Ringer:
             return self._now(name) if self._is_time(name) else None
 
     def ring_behind(self, name: str) -> tuple[str, tuple[str]] | None:
-        """The same for what is on its way to be committed: the ring that is to follow it at once, if it is time for one."""
-        if not self._is_time(name):
-            return None
-        self._note(name)
-        return RING, (channel(self._store.store_id, name),)
+        """The same for what is on its way to be committed: the ring that is to follow it at once, if it is time for one. When
+        it has left, `note` says so."""
+        return (RING, (channel(self._store.store_id, name),)) if self._is_time(name) else None
 
     def _is_time(self, name: str) -> bool:
         """Else it rings later."""
@@ -96,13 +94,13 @@ class Ringer:
 
     def _now(self, name: str) -> int | None:
         with self._store.lock:
-            self._note(name)
+            self.note(name)
             try:
                 return workers_of(self._store.run(RING, (channel(self._store.store_id, name),)))
             except QueueError:
                 return None
 
-    def _note(self, name: str) -> None:
+    def note(self, name: str) -> None:
         self._rung[name] = monotonic()
         self._later.pop(name, None)
 

@@ -59,6 +59,7 @@ class SharedClaim(Claim):
 
     _store: PostgresConnection
     _places: dict[int, str]  # of the rows of jobs that were read, by their numbers
+    _full = True  # they were read from the beginning
 
     def pick(self, free: int, ahead: int, serving: Serving) -> list[Job]:
         store = self._store
@@ -76,6 +77,8 @@ class SharedClaim(Claim):
             found = [job for job in found if job.number <= serving.newest]
         found.sort(key=lambda job: (-job.priority, job.number))
         picked = self._until_careful(self._within(found)[: free + ahead], free)
+        if len(found) < free + ahead:
+            self._look_again(bounds, found, picked)
         store.marks.move(picked)
         return picked
 
@@ -100,31 +103,32 @@ class SharedClaim(Claim):
         return kept
 
     def _read(self, bounds: list[tuple[int, int]], wanted: int) -> list[Job]:
-        """The first jobs of these lanes, ours to take. When there were fewer than wanted, `opens_us` says when to look
-        again for those that the mark or another's hands have hidden."""
+        """The first jobs of these lanes, ours to take."""
         if not bounds or not wanted:
             return []
         store, marks = self._store, self._store.marks
         lanes, most = [lane for lane, _ in bounds], [most for _, most in bounds]
         marks.lanes = lanes if most == [wanted] * len(lanes) else []
-        full = marks.full_look.allows(monotonic())
-        if full:
+        self._full = marks.full_look.allows(monotonic())
+        if self._full:
             rows = store.look(marks.full_look, pg_sql.READY, from_beginning(lanes, most))
         else:
             turned, numbers = zip(*[marks.of(lane) for lane in lanes], strict=True)
             rows = store.run(pg_sql.READY, (lanes, [*turned], [*numbers], most))
         found = [Job(*row[:-1]) for row in rows]
         self._places = {row[0]: row[-1] for row in rows}
-        if len(found) < wanted:
-            self._look_again(full, bounds, found)
         return found
 
-    def _look_again(self, full: bool, bounds: list[tuple[int, int]], found: list[Job]) -> None:
+    def _look_again(self, bounds: list[tuple[int, int]], found: list[Job], picked: list[Job]) -> None:
+        """There were fewer than wanted: `opens_us` says when to look for those that the mark or another's hands have hidden.
+        Whoever has work to do looks soon; who has none asks first whether there is something."""
         lanes = [job.lane for job in found]
         short = [lane for lane, most in bounds if lanes.count(lane) < most]
-        if not full:
+        if not short:
+            return
+        if not self._full:
             at = self._now + max(0, round((self._store.marks.full_look.next_s - monotonic()) * 1e6))
-        elif found or self._store.run(pg_sql.SOME_READY, (short, [])):  # whoever has found none will ask
+        elif picked or self._store.run(pg_sql.SOME_READY, (short, [job.number for job in found])):
             at = self._now + AGAIN_US
         else:
             return

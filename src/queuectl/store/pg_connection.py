@@ -66,6 +66,7 @@ class PostgresConnection(Store):
         self.inputs = Inputs(self)
         self.doubt_s = DOUBT_S
         self.limits_seen = True  # where jobs are claimed from
+        self.adds_at_once = True  # the server has a function for it; a store of an earlier day may have none
         self.served_by = (0, 0)  # the server's process, and a moment in its life
         self.newest = 0  # a job's number of then, or later
         self._timeline = ""
@@ -201,7 +202,8 @@ class PostgresConnection(Store):
                 raise self._told(fault) from None
 
     def expect(self, *asked: tuple[str, tuple[Any, ...]]) -> None:
-        """Inside a transaction: these will be run in it, and nothing changes before what they find. One trip for all."""
+        """Inside a transaction: these will be run in it. They are answered as they are sent, all in one trip; what spoils an
+        answer is told in `pg_expect`."""
         try:
             for statement, bindings in asked:
                 self._expected.ask(statement, bindings, self._wire.send(self._text(statement)[0], bindings))
@@ -256,7 +258,8 @@ class PostgresConnection(Store):
             return self._wire.alone(self._text(statement)[0], bindings)
 
     def run_and_ring(self, statement: str, bindings: tuple[Any, ...], name: str) -> tuple[list[tuple[Any, ...]], int]:
-        """The same, and this bell behind it, on this machine and on the others; also how many workers there are to hear it."""
+        """The same, and when it is committed this bell, here and, in a transaction of its own, elsewhere. Returns the rows, and
+        how many workers there are to hear it."""
         here: list[int] = []
         rung: list[tuple[Any, ...]] = []
 
@@ -270,6 +273,7 @@ class PostgresConnection(Store):
                 ring_here()
             else:
                 found, rung = self._wire.alone_before(text, bindings, (self._text(ring[0])[0], ring[1]), ring_here)
+                self.ringer.note(name)
         return found, (workers_of(rung) if rung else 0) or here[0]
 
     def _text(self, statement: str) -> tuple[str, bool]:

@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from .pg_wire import Answer
 
 SPOILS = {
-    sql.ADD_LANE: (sql.OPEN_LANES,),
-    sql.REST_KEY: (sql.OPEN_LANES,),
-    sql.INSERT_JOB: (pg_sql.READY, sql.NEXT_DUE),
-    sql.UPDATE_JOB: (pg_sql.READY, sql.NEXT_DUE),
-    sql.MAKE_READY: (pg_sql.READY, sql.NEXT_DUE),
+    **dict.fromkeys((sql.ADD_LANE, sql.REST_KEY, sql.KEY_STARTED, sql.QUEUE_STARTED), (sql.OPEN_LANES,)),
+    **dict.fromkeys((sql.INSERT_JOB, sql.UPDATE_JOB, sql.EDIT_JOB, sql.MAKE_READY, sql.HAND_OVER), (pg_sql.READY, sql.NEXT_DUE)),
+    **dict.fromkeys((sql.SCHEDULE_FIRED, sql.PAUSE_SCHEDULE), (sql.NEXT_DUE,)),
 }
 
 

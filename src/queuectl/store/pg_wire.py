@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PREPARED_MAX = 300
 PREPARED_FROM = 2  # uses of a statement on one connection
 PIPELINE_OFF = 0
+BEHIND_S = 1.0  # how long an answer is waited for that tells nothing of importance
 TUPLES_OK = 2  # of what libpq calls the status of a result; looking it up by name takes longer than to compare it
 
 
@@ -131,8 +132,8 @@ class Wire:
     def alone_before(
         self, text: str, bindings: tuple[Any, ...], behind: tuple[str, tuple[Any, ...]], between: Callable[[], Any]
     ) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-        """The same with another behind it in the same trip, begun when the first has been committed; `between` is called then.
-        Returns the rows of both; nothing is said about a failure of the second."""
+        """The same with another in the same trip, a transaction of its own that begins when the first is committed; `between` is
+        called then. Returns the rows of both; nothing is said about a failure of the second."""
         self.open()
         answer = self.send(text, bindings)
         committed = self._end_of_transaction()
@@ -143,7 +144,7 @@ class Wire:
         if fault is None:
             between()
         try:
-            self._read(ended)
+            self._read(ended, BEHIND_S)
             told = self.rows(also)
         except psycopg.Error:
             told = []
@@ -166,9 +167,9 @@ class Wire:
         if fault is not None:
             raise fault
 
-    def _read(self, wanted: Answer) -> None:
+    def _read(self, wanted: Answer, patience_s: float | None = None) -> None:
         pg = self._pg
-        patience_s = self._patience_s()
+        patience_s = self._patience_s() if patience_s is None else patience_s
         until = monotonic() + patience_s
         unsent = bool(pg.flush())
         while wanted.result is None:

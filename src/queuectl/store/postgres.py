@@ -57,12 +57,13 @@ class PostgresStore(PostgresConnection):
             super().insert_alike(first, commands, actor)
             return
         numbers = range(first.number, first.number + len(commands))
-        alike = dict(zip(Job.fields, first.values(), strict=True))
-        del alike["number"], alike["command"]
+        row = dict(zip(Job.fields, first.values(), strict=True))
+        del row["number"], row["command"]
+        line = {"at_us": first.created_us, "event": "add", "stage": first.stage, "run": 0, "actor": actor}
         with self.lock:
-            self._copy("jobs", alike, {"number": numbers, "command": commands})
-            alike = {"at_us": first.created_us, "event": "add", "stage": first.stage, "run": 0, "actor": actor}
-            self._copy("history", alike, {"job": numbers})
+            self._expected.written(sql.INSERT_JOB)
+            self._copy("jobs", row, {"number": numbers, "command": commands})
+            self._copy("history", line, {"job": numbers})
         self.sums.add(first.queue, first.state, first.stage, first.lane, len(commands))
 
     def insert(self, jobs: list[Job], actor: str) -> None:
@@ -81,7 +82,7 @@ class PostgresStore(PostgresConnection):
 
     def add_at_once(self, job: Job, actor: str) -> tuple[Job, int] | None:
         lane = self._lanes.get((job.queue, job.needs))
-        if lane is None or not job.env or job.limit_key is not None or job.stdin or self.to.pooled:
+        if lane is None or not job.env or job.limit_key is not None or job.stdin or self.to.pooled or not self.adds_at_once:
             return None
         self.marks.forget()
         with self.lock:
@@ -184,7 +185,8 @@ class PostgresStore(PostgresConnection):
         now, lanes, full, due = monotonic(), self.marks.lanes, self.marks.full_look, self._due_look
         if not due.apart and due.allows(now):
             self.expect((sql.NEXT_DUE, ()))
-        if ready and lanes and not full.apart and full.allows(now):
+        is_due = self._due is not None and self._due <= clock.now_us()  # what is made ready waits for others, and spoils READY
+        if ready and not is_due and lanes and not full.apart and full.allows(now):
             self.expect((pg_sql.READY, from_beginning(lanes, [wanted] * len(lanes))))
 
     def keep_lease(self, worker: int, lease_s: float) -> float | None:
