@@ -10,6 +10,7 @@ from operator import attrgetter
 from time import monotonic
 
 from .. import bell
+from .pg_bell import workers_of
 from .pg_doubt import settled
 from .pg_link import psycopg
 
@@ -39,7 +40,7 @@ def add(store: PostgresConnection, job: Job, actor: str) -> tuple[Job, int] | No
         store._alive()
         began, before = monotonic(), (store.served_by, store.newest)
         try:
-            found, heard = store.run_and_ring(ADD, (*values_of(job), actor), bell.WORK)
+            found, heard = _added_and_rung(store, (*values_of(job), actor))
         except psycopg.errors.UndefinedFunction:
             store.adds_at_once = False
             return None
@@ -59,6 +60,26 @@ def add(store: PostgresConnection, job: Job, actor: str) -> tuple[Job, int] | No
         return None
     store.newest = max(store.newest, number)
     return job.but(number=number), heard
+
+
+def _added_and_rung(store: PostgresConnection, bindings: tuple[Any, ...]) -> tuple[list[tuple[Any, ...]], int]:
+    """And when it is committed the bell, here and, in a transaction of its own, elsewhere. Returns the row, and how many workers
+    there are to hear it."""
+    here: list[int] = []
+    rung: list[tuple[Any, ...]] = []
+
+    def ring_here() -> None:
+        here.append(bell.ring(store.place.run, bell.WORK))
+
+    with store.lock:
+        text, ring = store._text(ADD)[0], store.ringer.ring_behind(bell.WORK)
+        if ring is None:
+            found = store._wire.alone(text, bindings)
+            ring_here()
+        else:
+            found, rung = store._wire.alone_before(text, bindings, (store._text(ring[0])[0], ring[1]), ring_here)
+            store.ringer.note(bell.WORK)
+    return found, (workers_of(rung) if rung else 0) or here[0]
 
 
 def _look_for(store: PostgresConnection, job: Job, before: tuple[tuple[int, int], int], began: float) -> list[tuple[Any, ...]]:

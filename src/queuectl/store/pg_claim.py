@@ -16,7 +16,7 @@ from time import monotonic
 from ..model import CLAIMED, RUNNING, Job
 from . import pg_sql, sql
 from .claim import Claim, Gate, open_gates
-from .pg_patience import Patience
+from .pg_patience import Patience, look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class SharedClaim(Claim):
         marks.lanes = lanes if most == [wanted] * len(lanes) else []
         self._full = marks.full_look.allows(monotonic())
         if self._full:
-            rows = store.look(marks.full_look, pg_sql.READY, from_beginning(lanes, most))
+            rows = look(store, marks.full_look, pg_sql.READY, from_beginning(lanes, most))
         else:
             turned, numbers = zip(*[marks.of(lane) for lane in lanes], strict=True)
             rows = store.run(pg_sql.READY, (lanes, [*turned], [*numbers], most))

@@ -13,11 +13,11 @@ from operator import itemgetter
 from threading import get_ident
 from time import monotonic
 
-from .. import bell, clock
+from .. import clock
 from ..errors import NotFound, Replaced, TryAgainLater
 from . import migrate, pg_batch, pg_link, pg_sql, sql
 from .base import Store
-from .pg_bell import Ringer, workers_of
+from .pg_bell import Ringer
 from .pg_claim import Marks
 from .pg_doubt import DOUBT_S, settled
 from .pg_expect import Expected
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..locate import Place
-    from .pg_patience import Patience
 
 SCHEMA_FILES = os.path.join(os.path.dirname(__file__), "schema", "postgres")
 SCHEMA_VERSION = 5  # the number of the newest file there
@@ -75,7 +74,7 @@ class PostgresConnection(Store):
         self.trust = Trust(self)
         self.begun = 0  # transactions
         self._xid: Answer | str = ""
-        self._expected = Expected()
+        self.expected = Expected()
         self._texts: dict[str, tuple[str, bool]] = {}
         self._manies: dict[str, pg_batch.Many | None] = {}
         more = pg_link.settings_sql(self.to).rstrip(";").split(";") if self.to.pooled else []
@@ -196,7 +195,7 @@ class PostgresConnection(Store):
             if not self._open:
                 return self._run_alone(text, bindings, brings)
             try:
-                answer = self._expected.take(statement, bindings) or self._wire.send(text, bindings)
+                answer = self.expected.take(statement, bindings) or self._wire.send(text, bindings)
                 return self._wire.rows(answer) if brings else []
             except psycopg.Error as fault:
                 raise self._told(fault) from None
@@ -206,29 +205,7 @@ class PostgresConnection(Store):
         answer is told in `pg_expect`."""
         try:
             for statement, bindings in asked:
-                self._expected.ask(statement, bindings, self._wire.send(self._text(statement)[0], bindings))
-        except psycopg.Error as fault:
-            raise self._told(fault) from None
-
-    def look(self, patience: Patience, statement: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """Rows of a statement that may take long by now; what it took is noted."""
-        expected = self._open and self._expected.has(statement, bindings)
-        began = self._expected.since_s if expected else monotonic()
-        if expected or (self._open and not patience.apart):
-            rows = self.run(statement, bindings)
-            patience.took_with_others(monotonic() - began)
-            return rows
-        if self._open:
-            self._wait_for_all()
-            began = monotonic()
-        rows = self.run(statement, bindings)
-        patience.took(monotonic() - began, monotonic())
-        return rows
-
-    def _wait_for_all(self) -> None:
-        """Until the server has done what it was sent."""
-        try:
-            self._wire.catch_up()
+                self.expected.ask(statement, bindings, self._wire.send(self._text(statement)[0], bindings))
         except psycopg.Error as fault:
             raise self._told(fault) from None
 
@@ -257,25 +234,6 @@ class PostgresConnection(Store):
         with self.lock:
             return self._wire.alone(self._text(statement)[0], bindings)
 
-    def run_and_ring(self, statement: str, bindings: tuple[Any, ...], name: str) -> tuple[list[tuple[Any, ...]], int]:
-        """The same, and when it is committed this bell, here and, in a transaction of its own, elsewhere. Returns the rows, and
-        how many workers there are to hear it."""
-        here: list[int] = []
-        rung: list[tuple[Any, ...]] = []
-
-        def ring_here() -> None:
-            here.append(bell.ring(self.place.run, name))
-
-        with self.lock:
-            text, ring = self._text(statement)[0], self.ringer.ring_behind(name)
-            if ring is None:
-                found = self._wire.alone(text, bindings)
-                ring_here()
-            else:
-                found, rung = self._wire.alone_before(text, bindings, (self._text(ring[0])[0], ring[1]), ring_here)
-                self.ringer.note(name)
-        return found, (workers_of(rung) if rung else 0) or here[0]
-
     def _text(self, statement: str) -> tuple[str, bool]:
         """The statement as it runs here, and whether it brings rows."""
         known = self._texts.get(statement)
@@ -294,7 +252,7 @@ class PostgresConnection(Store):
         if statement == sql.UPDATE_JOB and len(rows) > 1:
             rows = sorted(rows, key=itemgetter(-2))  # by number, as whoever locks several does
         with self.lock:
-            self._expected.written(statement)
+            self.expected.written(statement)
             if not self._open:
                 with self.transaction():
                     self.run_many(statement, rows)
@@ -351,7 +309,7 @@ class PostgresConnection(Store):
 
     def _begin_here(self) -> None:
         """What the server knows the transaction by is asked first: it has a number before it draws any job's number."""
-        self._expected.begin()
+        self.expected.begin()
         self.begun += 1
         self.limits_seen, self._shares = True, False
         self.trust.begin()

@@ -8,6 +8,16 @@ shared with other things took long, twice in a row: once may be anything.
 
 from __future__ import annotations
 
+from time import monotonic
+
+from .pg_link import psycopg
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .pg_connection import PostgresConnection
+
 CHEAP_S = 0.003  # what takes no longer is done each time
 SHARE = 20  # what does takes at most one part in so many of the time
 
@@ -30,3 +40,24 @@ class Patience:
     def took_with_others(self, cost_s: float) -> None:
         was_slow, self._was_slow = self._was_slow, cost_s > CHEAP_S
         self.apart = was_slow and self._was_slow
+
+
+def look(
+    store: PostgresConnection, patience: Patience, statement: str, bindings: tuple[Any, ...] = ()
+) -> list[tuple[Any, ...]]:
+    """The rows; what they cost is noted."""
+    expected = store._open and store.expected.has(statement, bindings)
+    began = store.expected.since_s if expected else monotonic()
+    if expected or (store._open and not patience.apart):
+        rows = store.run(statement, bindings)
+        patience.took_with_others(monotonic() - began)
+        return rows
+    if store._open:
+        try:
+            store._wire.catch_up()
+        except psycopg.Error as fault:
+            raise store._told(fault) from None
+        began = monotonic()
+    rows = store.run(statement, bindings)
+    patience.took(monotonic() - began, monotonic())
+    return rows

@@ -14,7 +14,7 @@ from . import pg_add, pg_link, pg_sql, sql
 from .pg_bell import SharedListener
 from .pg_claim import SharedClaim, from_beginning
 from .pg_connection import COPY_ROWS, PostgresConnection
-from .pg_patience import Patience
+from .pg_patience import Patience, look
 from .sums import Sums
 
 TYPE_CHECKING = False
@@ -61,7 +61,7 @@ class PostgresStore(PostgresConnection):
         del row["number"], row["command"]
         line = {"at_us": first.created_us, "event": "add", "stage": first.stage, "run": 0, "actor": actor}
         with self.lock:
-            self._expected.written(sql.INSERT_JOB)
+            self.expected.written(sql.INSERT_JOB)
             self._copy("jobs", row, {"number": numbers, "command": commands})
             self._copy("history", line, {"job": numbers})
         self.sums.add(first.queue, first.state, first.stage, first.lane, len(commands))
@@ -161,7 +161,7 @@ class PostgresStore(PostgresConnection):
             asked.append((sql.CLOSED_LANES, ()))
         asked += [(sql.STOPS_ASKED, (worker,)), (sql.STOPPING, (worker,))]
         self.expect(*asked)
-        self._expected.wanted = wanted
+        self.expected.wanted = wanted
         if wanted:
             self.share_claims()
             self.expect((sql.OPEN_LANES, ()))
@@ -170,11 +170,11 @@ class PostgresStore(PostgresConnection):
 
     def _write(self, changes: list[Change], actor: str) -> None:
         super()._write(changes, actor)
-        if self._expected.wanted:
-            if not self._expected.has(sql.SOMETHING_AWAITED, ()):
+        if self.expected.wanted:
+            if not self.expected.has(sql.SOMETHING_AWAITED, ()):
                 self.expect((sql.SOMETHING_AWAITED, ()))
             # Rows of those that wait are locked before any that are ready: so do all who lock both.
-            self._expect_looks(self._expected.wanted, ready=not self._awaited)
+            self._expect_looks(self.expected.wanted, ready=not self._awaited)
 
     def something_awaited(self) -> bool:
         self._awaited = super().something_awaited()
@@ -217,7 +217,7 @@ class PostgresStore(PostgresConnection):
         known = self._open and self._due_in == self.begun and (self._due is None or self._due > clock.now_us())
         if not known and self._due_look.allows(monotonic()):
             with self.lock:
-                [(self._due,)] = self.look(self._due_look, sql.NEXT_DUE)
+                [(self._due,)] = look(self, self._due_look, sql.NEXT_DUE)
             self._due_in = self.begun
         return self._due
 
