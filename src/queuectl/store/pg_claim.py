@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .pg_connection import PostgresConnection
 
 AGAIN_US = 20_000  # when somebody else may have ready jobs in hand
+BUSY_S = 0.02  # who gets all that is wanted looks no sooner for what may stand before the marks
 BEGINNING = (-(1 << 62), 0)
 
 
@@ -34,6 +35,7 @@ class Marks:
 
     def __init__(self) -> None:
         self.full_look = Patience()
+        self.full = True  # the next look begins at the beginning, not at the marks
         self.lanes: list[int] = []  # what the last claim read, when nothing but what it wanted bounded that
         self._of_lane: dict[int, tuple[int, int]] = {}
 
@@ -44,14 +46,18 @@ class Marks:
         """Something may stand before the marks, and this process knows of it."""
         self._of_lane.clear()
 
+    def decide(self) -> None:
+        """From where the next look is taken."""
+        self.full = self.full_look.allows(monotonic())
+
+    def columns(self, lanes: list[int], most: list[int]) -> tuple[list[int], ...]:
+        """What READY is asked to find the first jobs of these lanes."""
+        places = [BEGINNING if self.full else self.of(lane) for lane in lanes]
+        return lanes, [turned for turned, _ in places], [number for _, number in places], most
+
     def move(self, taken: list[Job]) -> None:
         for job in taken:
             self._of_lane[job.lane] = max(self.of(job.lane), (-job.priority, job.number))
-
-
-def from_beginning(lanes: list[int], most: list[int]) -> tuple[list[int], ...]:
-    """What READY is asked to find the first jobs of these lanes."""
-    return lanes, [BEGINNING[0]] * len(lanes), [BEGINNING[1]] * len(lanes), most
 
 
 class SharedClaim(Claim):
@@ -59,7 +65,6 @@ class SharedClaim(Claim):
 
     _store: PostgresConnection
     _places: dict[int, str]  # of the rows of jobs that were read, by their numbers
-    _full = True  # they were read from the beginning
 
     def pick(self, free: int, ahead: int, serving: Serving) -> list[Job]:
         store = self._store
@@ -109,12 +114,12 @@ class SharedClaim(Claim):
         store, marks = self._store, self._store.marks
         lanes, most = [lane for lane, _ in bounds], [most for _, most in bounds]
         marks.lanes = lanes if most == [wanted] * len(lanes) else []
-        self._full = marks.full_look.allows(monotonic())
-        if self._full:
-            rows = look(store, marks.full_look, pg_sql.READY, from_beginning(lanes, most))
-        else:
-            turned, numbers = zip(*[marks.of(lane) for lane in lanes], strict=True)
-            rows = store.run(pg_sql.READY, (lanes, [*turned], [*numbers], most))
+        if not store.expected.has(pg_sql.READY, marks.columns(lanes, most)):
+            marks.decide()
+        columns = marks.columns(lanes, most)
+        rows = look(store, marks.full_look, pg_sql.READY, columns) if marks.full else store.run(pg_sql.READY, columns)
+        if marks.full and len(rows) >= wanted:
+            marks.full_look.rest(monotonic() + BUSY_S)
         found = [Job(*row[:-1]) for row in rows]
         self._places = {row[0]: row[-1] for row in rows}
         return found
@@ -126,7 +131,7 @@ class SharedClaim(Claim):
         short = [lane for lane, most in bounds if lanes.count(lane) < most]
         if not short:
             return
-        if not self._full:
+        if not self._store.marks.full:
             at = self._now + max(0, round((self._store.marks.full_look.next_s - monotonic()) * 1e6))
         elif picked or self._store.run(pg_sql.SOME_READY, (short, [job.number for job in found])):
             at = self._now + AGAIN_US

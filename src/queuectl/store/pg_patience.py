@@ -37,6 +37,9 @@ class Patience:
         self.apart, self._was_slow = cost_s > CHEAP_S, False
         self.next_s = now_s + (SHARE * cost_s if cost_s > CHEAP_S else 0.0)
 
+    def rest(self, until_s: float) -> None:
+        self.next_s = max(self.next_s, until_s)
+
     def took_with_others(self, cost_s: float) -> None:
         was_slow, self._was_slow = self._was_slow, cost_s > CHEAP_S
         self.apart = was_slow and self._was_slow

@@ -12,7 +12,7 @@ from .. import clock
 from ..model import READY, Job, WorkerRow
 from . import pg_add, pg_link, pg_sql, sql
 from .pg_bell import SharedListener
-from .pg_claim import SharedClaim, from_beginning
+from .pg_claim import SharedClaim
 from .pg_connection import COPY_ROWS, PostgresConnection
 from .pg_patience import Patience, look
 from .sums import Sums
@@ -182,12 +182,13 @@ class PostgresStore(PostgresConnection):
 
     def _expect_looks(self, wanted: int, ready: bool) -> None:
         """What a claim begins with, when that is known to be cheap, and most likely the same as the last time."""
-        now, lanes, full, due = monotonic(), self.marks.lanes, self.marks.full_look, self._due_look
-        if not due.apart and due.allows(now):
+        marks, lanes, due = self.marks, self.marks.lanes, self._due_look
+        if not due.apart and due.allows(monotonic()):
             self.expect((sql.NEXT_DUE, ()))
         is_due = self._due is not None and self._due <= clock.now_us()  # what is made ready waits for others, and spoils READY
-        if ready and not is_due and lanes and not full.apart and full.allows(now):
-            self.expect((pg_sql.READY, from_beginning(lanes, [wanted] * len(lanes))))
+        marks.decide()
+        if ready and not is_due and lanes and not (marks.full and marks.full_look.apart):
+            self.expect((pg_sql.READY, marks.columns(lanes, [wanted] * len(lanes))))
 
     def keep_lease(self, worker: int, lease_s: float) -> float | None:
         return self.leases.keep(worker, lease_s)
