@@ -85,10 +85,9 @@ class Queue:
         config = self.settings.read()
         job = new_job(spec, self.origin(spec, config, known=True), config, clock.now_us())
         added = self.store.add_at_once(job, self.actor)
-        if added is None:
-            return None
-        job, self.heard = added
-        return job
+        if added:
+            job, self.heard = added
+        return job if added else None
 
     def task(self, function: Callable[..., Any] | None = None, *, name: str | None = None, **fields: Any) -> Any:
         """Make a Python function a job of this queue: `@queue.task`, see `tasks`."""
