@@ -15,7 +15,8 @@ from select import select
 
 import queuectl
 from queuectl import bell, clock, lifecycle
-from queuectl.model import Job, Options, Outcome, Serving
+from queuectl.codec import PLAIN
+from queuectl.model import Job, Outcome, Serving
 from queuectl.run.committer import Committer
 from queuectl.run.turn import Turn
 from queuectl.schedule import Backoff
@@ -23,6 +24,7 @@ from queuectl.workers import own_row
 
 PAUSE_S = 0.06
 IDLE_S = 1.0
+BACKOFF = Backoff()  # a worker has one too
 
 
 def ended(job: Job) -> tuple[Job, lifecycle.Finished]:
@@ -30,7 +32,7 @@ def ended(job: Job) -> tuple[Job, lifecycle.Finished]:
     now = clock.now_us()
     if job.label:
         print(time.time() - float(job.label), flush=True)
-    return job, lifecycle.Finished(Outcome(exit_code=0, started_us=now, ended_us=now), Options(), Backoff())
+    return job, lifecycle.Finished(Outcome(exit_code=0, started_us=now, ended_us=now), PLAIN, BACKOFF)
 
 
 def work(queue: queuectl.Queue, n: int, plainly: bool = False) -> None:

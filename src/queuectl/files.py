@@ -8,7 +8,9 @@ from .errors import NotAllowed, StorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
+    from typing import BinaryIO
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
@@ -67,6 +69,13 @@ def replace_file(path: str, content: bytes) -> None:
     finally:
         os.close(fd)
     os.rename(temporary, path)
+
+
+def whole_lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines that are left of an open file, one at a time, with their ends; without a last one that is torn."""
+    for line in file:
+        if line.endswith(b"\n"):
+            yield line
 
 
 def forget(path: str) -> None:

@@ -1,15 +1,17 @@
-"""Keepers' books: what is asked for is found, what is not is not kept, however long the book."""
+"""Books of keepers and journals of workers: what is asked for is found, what is not is not kept, however long they are."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 from queuectl.clock import process_start
 from queuectl.lifecycle import a_job
 from queuectl.model import Options
+from queuectl.run import journal
 from queuectl.run.books import KeeperBooks
 from queuectl.run.ends import End, EndsBook, EndsRead, path_of
 from queuectl.run.journal import Trace
@@ -70,3 +72,23 @@ def test_only_leaders_of_sessions_that_ran_a_program_are_noted_as_each_job_is_on
     leader, _, _ = map(int, told.split())
     [(pid, _)] = EndsRead(path_of(f"{database}.run", (process.pid, start))).news()
     assert pid == leader
+
+
+def test_of_a_long_journal_only_what_is_open_or_asked_for_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "worker-1.journal"
+    path.write_text(
+        "K 40 41\n"
+        + "".join([f"S {n} 1 5 9 0 0\nP {n} 1 {n} 9 5 0\nE {n} 1 256 8 0 0\nE {n} 1 256 8 3 4\n" for n in range(1000, 6000)])
+        + "S 7 1 5 9 0 0\nP 7 1 77 9 5 0\nS 8 1 5 9 0 0\nN 8 1\nC 9 1 5 0\nA 9 1 2000 8 0 0 0 0\nC 10 2 5 0\nS 11 1 5 9 0 0\nP 12 1"
+    )
+    tracemalloc.start()
+    book = journal.read(str(path), {(4000, 1), (9, 1)})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert book.keeper == (40, 41)
+    assert sorted(book.traces) == [(7, 1), (9, 1), (10, 2), (11, 1), (4000, 1)]
+    assert (book.traces[7, 1].pid, book.traces[9, 1].said, book.traces[10, 2].sent, book.traces[11, 1].pid) == (77, 2000, 1, 0)
+    assert (book.traces[4000, 1].status, book.traces[4000, 1].cpu_us) == (256, 3)
+    assert peak < 100_000, f"{path.stat().st_size} bytes were read with {peak} of memory"
+    assert len(journal.read(str(path)).traces) == 5005
+    assert sorted(journal.read(str(path), ()).traces) == [(7, 1), (10, 2), (11, 1)]

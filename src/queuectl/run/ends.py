@@ -16,6 +16,7 @@ import os
 import sys
 from time import monotonic, sleep
 
+from .. import files
 from ..record import Record
 
 TYPE_CHECKING = False
@@ -140,32 +141,33 @@ class EndsRead:
     def news(self, wanted: Callable[[tuple[int, int]], bool] = lambda process: True) -> dict[tuple[int, int], End]:
         """What was written since the last look, of the processes that are wanted: (pid, start) → its end. From the
         beginning when the book was rotated."""
+        found: dict[tuple[int, int], End] = {}
         try:
             file = open(self._path, "rb")  # noqa: SIM115 - closed below; another keeper may remove it any time
         except FileNotFoundError:
-            return {}
+            return found
         with file:
             inode = os.fstat(file.fileno()).st_ino
             if inode != self._inode:
                 self._inode, self._offset = inode, 0
             file.seek(self._offset)
-            content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return dict(filter(None, [_parsed(line, wanted) for line in whole.splitlines()]))
+            for line in files.whole_lines(file):
+                self._offset += len(line)
+                found.update(_parsed(line, wanted))
+        return found
 
 
-def _parsed(line: bytes, wanted: Callable[[tuple[int, int]], bool]) -> tuple[tuple[int, int], End] | None:
+def _parsed(line: bytes, wanted: Callable[[tuple[int, int]], bool]) -> dict[tuple[int, int], End]:
     """
-    >>> _parsed(b"42 99 256 5 0 0 0", bool)[1].status, _parsed(b"42 9", bool), _parsed(b"42 99 256 5 0 0 0", lambda _: False)
-    (256, None, None)
+    >>> _parsed(b"42 99 256 5 0 0 0", bool)[42, 99].status, _parsed(b"42 9", bool), _parsed(b"42 99 256 5 0 0 0", lambda _: False)
+    (256, {}, {})
     """
     try:
         pid, start, *rest = line.split()
         process = (int(pid), int(start))
         if len(rest) < len(End.fields) or not wanted(process):
-            return None
+            return {}
         # A keeper of an earlier version wrote other numbers behind the fourth: no marks.
-        return process, End(*[int(word) for word in rest[: len(End.fields)]])
+        return {process: End(*[int(word) for word in rest[: len(End.fields)]])}
     except ValueError:
-        return None  # not a line of ours: a damaged disk
+        return {}  # not a line of ours: a damaged disk

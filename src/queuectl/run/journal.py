@@ -32,6 +32,7 @@ from .room import reserve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
     from typing import Any
 
 RESERVE_BYTES = 256_000
@@ -215,33 +216,43 @@ def _lines(trace: Trace) -> str:
     return began + _stopped_line(trace) + (_ended_line(trace) if trace.status is not None else "")
 
 
-def read(path: str) -> Book:
-    """What a journal says. A torn last line says nothing."""
-    traces: dict[tuple[int, int], Trace] = {}
-    keeper = opened = (0, 0)
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except FileNotFoundError:
-        content = b""
-    for line in content.split(b"\n")[:-1]:
-        try:
-            letter, first, second, *numbers = line.decode("ascii", "replace").split(" ")
-            key, values = (int(first), int(second)), [bytes.fromhex(n) if letter == "O" else int(n) for n in numbers]
-        except ValueError:
-            continue  # not a line of ours: a damaged disk; the run counts as one that nothing is known of
-        if letter == "K":
-            keeper = key
-            continue
-        traces[key] = _taken(traces.get(key, Trace(*key)), letter, values)
-        if letter == "S":
-            # Starts do not overlap: one that no line has closed before the next led to nothing.
-            before = traces.get(opened)
-            if before is not None and opened != key and not before.pid and before.status is None:
-                traces[opened] = Trace(*opened)
-            opened = key
-    return Book(keeper, traces)
+def read(path: str, wanted: Container[tuple[int, int]] | None = None) -> Book:
+    """What a journal says; with `wanted`, of these runs and of those that are open. A torn last line says nothing.
 
+    Line by line, and what nobody wants to know is not kept: of most runs a long journal tells that they ended.
+    """
+    book = Book((0, 0), {})
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed below
+    except FileNotFoundError:
+        return book
+    opened = (0, 0)
+    with file:
+        for line in files.whole_lines(file):
+            try:
+                letter, first, second, *numbers = line.decode("ascii", "replace").split()
+                key, values = (int(first), int(second)), [bytes.fromhex(n) if letter == "O" else int(n) for n in numbers]
+            except ValueError:
+                continue  # not a line of ours: a damaged disk; the run counts as one that nothing is known of
+            if letter == "K":
+                book = book.but(keeper=key)
+                continue
+            asked = wanted is None or key in wanted
+            if not asked and key not in book.traces and letter not in BEGINS:
+                continue  # more of one that has ended
+            trace = book.traces[key] = _taken(book.traces.get(key, Trace(*key)), letter, values)
+            if letter == "S":
+                # Starts do not overlap: one that no line has closed before the next led to nothing.
+                before = book.traces.get(opened)
+                if before is not None and opened != key and not before.pid and before.status is None:
+                    book.traces[opened] = Trace(*opened)
+                opened = key
+            elif not asked and (trace.status is not None or trace.said >= 0 or letter == "N"):
+                del book.traces[key]
+    return book
+
+
+BEGINS = frozenset("SPC")  # lines that begin a run
 
 # What the numbers of a line are, after the job and the run.
 FIELDS: dict[str, tuple[str, ...]] = {

@@ -97,11 +97,12 @@ def sweep(worker: Heir, only_callers: bool = False) -> None:
         try:
             if ends.is_held(journal.commits_path(path)):
                 continue  # its committer, where that is a process of its own, may still be at its last turn
-            book = journal.read(path)
+            jobs = store.jobs_of_worker(row.id)
+            book = journal.read(path, {(job.number, job.run) for job in jobs})
             # In another container its keeper starts the next worker, which can see the jobs; from here they look gone.
             theirs = not machine.is_of(row) and ends.is_held(ends.path_of(worker.queue.place.run, book.keeper))
             if not theirs:
-                TakeOver(worker, row, book, machine).run()
+                TakeOver(worker, row, jobs, book, machine).run()
                 unlink(path)
                 unlink(journal.commits_path(path))
         finally:
@@ -136,9 +137,11 @@ def unlink(path: str) -> None:
 class TakeOver:
     """Taking over from one dead worker: a decision for each of its jobs, all written in one transaction."""
 
-    def __init__(self, worker: Heir, row: WorkerRow, book: journal.Book, machine: Machine) -> None:
+    def __init__(self, worker: Heir, row: WorkerRow, jobs: list[Job], book: journal.Book, machine: Machine) -> None:
+        """`jobs`: what the store says that the dead worker has."""
         self._worker = worker
         self._row = row
+        self._jobs = jobs
         self._book = book
         self._machine = machine
         open_runs = [trace.pid_start for trace in book.traces.values() if trace.status is None and trace.pid_start]
@@ -150,10 +153,9 @@ class TakeOver:
         self._books.refresh()
         adopted: list[tuple[Job, Trace]] = []
         decided: list[tuple[Job, Event]] = []
-        jobs_left = store.jobs_of_worker(row.id)
         if store.shared:
-            rescue.end_given_away(worker, self._book, {(job.number, job.run) for job in jobs_left})
-        for job in jobs_left:
+            rescue.end_given_away(worker, self._book, {(job.number, job.run) for job in self._jobs})
+        for job in self._jobs:
             found = self._found(job)
             if isinstance(found, Trace):
                 adopted.append((job, found))

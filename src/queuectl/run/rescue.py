@@ -113,7 +113,7 @@ def end_nameless(worker: Heir, known: set[int]) -> None:
         if fd is None:
             continue  # it lives, or has only just begun
         try:
-            end_given_away(worker, journal.read(path), set())
+            end_given_away(worker, journal.read(path, ()), set())
             unlink(path)
         finally:
             os.close(fd)

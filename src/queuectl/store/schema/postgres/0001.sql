@@ -65,8 +65,7 @@ create table jobs (
   umask bigint,
   env bigint,
   stdin text,
-  options text,
-  id text generated always as (coalesce(name, number::text)) stored
+  options text                    -- no column is generated: PostgreSQL 18 reads what makes it anew for each row that changes
 ) with (
   fillfactor = 40,                -- room for a job's next two versions on its own page: half the log, one page less to write
   autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.1
@@ -240,7 +239,7 @@ alter table inputs alter column body set storage external;
 
 -- For people: the jobs with the columns of the job model.
 create view shown as
-select id, command, state, attempts, max_retries, priority, queue, label, key,
+select coalesce(name, number::text) as id, command, state, attempts, max_retries, priority, queue, label, key,
   timeout_s as timeout, exit_code, reason, run,
   to_timestamp(created_us / 1e6) as created_at, to_timestamp(updated_us / 1e6) as updated_at,
   to_timestamp(due_us / 1e6) as next_run_at, to_timestamp(started_us / 1e6) as started_at,
