@@ -1,17 +1,18 @@
 """Queues on one PostgreSQL server: one table of ours and of others, from one run, with the same durability.
 
-    python bench/fleet.py            100,000 jobs waiting, about fifteen minutes
-    python bench/fleet.py --quick    60,000 waiting, about six minutes
+    python bench/fleet.py            100,000 jobs waiting, about twenty minutes
+    python bench/fleet.py --quick    60,000 waiting, about thirteen minutes
     python bench/fleet.py --full     1,000,000 waiting
     options: --only ours,river,hosts,held   --folder FOLDER (the server's disk)   --markdown
 
 The server is the bench's own, with fsync and synchronous_commit on, reached over 127.0.0.1. `make bench-setup` installs the
 others; what is not there is skipped, loudly. A worker is one process that may have 100 jobs at a time. Each figure is the median
-of three rounds, in each of which the queues take turns.
+of five rounds, in each of which the queues take turns, another one first each time: what else goes on (autovacuum comes to
+each database in its turn) would befall the same one again and again.
 
-What a no-op is: for procrastinate, pgqueuer and chancy a coroutine, for River a Go function, both inside the worker. Our jobs are
-processes, so ours stands twice: the queue's own work (claim, end, history, lease, by the committer of a worker, and nothing
-started), which is what compares; and real workers that start `true` for each job.
+What a no-op is: for procrastinate, pgqueuer, chancy and oban a coroutine, for River a Go function, both inside the worker. Our
+jobs are processes, so ours stands twice: the queue's own work (claim, end, history, lease, by the committer of a worker, and
+nothing started), which is what compares; and real workers that start `true` for each job.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from pathlib import Path
 
 import psycopg
 from fleet_held import held
-from harness import BENCH, PROGRAM, PYTHON, number
+from fleet_hosts import hosts
+from harness import BENCH, PYTHON, clean_env, number
 from processor import tree_cpu_s
 
 SLOTS = 100
@@ -44,12 +46,15 @@ WARM_S = 1.0
 PEERS = BENCH / "peers" / "fleet"
 PEER_PYTHON = str(PEERS / "python" / "bin" / "python")
 PROGRAMS = {name: [PEER_PYTHON, str(BENCH / "fleet_python.py"), name] for name in ("procrastinate", "pgqueuer", "chancy")}
+# Oban's Python may be one in a Debian of its own, which does not see our files.
+PROGRAMS["oban"] = [str(PEERS / "oban-python"), "-c", (BENCH / "fleet_python.py").read_text(), "oban"]
 PROGRAMS = {"ours": [PYTHON, str(BENCH / "fleet_ours.py")], **PROGRAMS, "river": [str(PEERS / "river")]}
 DONE = {
     "ours": "select count(*) from queuectl.jobs where state = 'completed'",
     "procrastinate": "select count(*) from procrastinate_jobs where status = 'succeeded'",
     "pgqueuer": "select count(*) from pgqueuer_log where status = 'successful'",
     "chancy": "select count(*) from chancy_jobs where state = 'succeeded'",
+    "oban": "select count(*) from oban_jobs where state = 'completed'",
     "river": "select count(*) from river_job where state = 'completed'",
 }
 MUCH = {"ours": 5, "pgqueuer": 5, "river": 5}  # the fast ones have so much more to do, so that it lasts
@@ -75,7 +80,7 @@ class Scale:
     drain: int
     held_s: float
     held: int
-    rounds: int = 3
+    rounds: int = 5
 
 
 SCALES = {
@@ -232,9 +237,9 @@ def measured(tools: dict[str, Tool], scale: Scale) -> dict[str, Cells]:
             for tool in tools.values():
                 tool.call("bulk", scale.waiting)
         found: dict[str, list[tuple[float, ...]]] = {name: [] for name in tools}
-        for _ in range(scale.rounds):
-            for name, tool in tools.items():
-                found[name].append(measure(tool))
+        for at in range(scale.rounds):
+            for name in rotated(list(tools), at):
+                found[name].append(measure(tools[name]))
         for name, values in found.items():
             rate, client, server = [statistics.median(value[at] for value in values) for at in range(3)]
             cells[name] |= {work: number(rate), cpu: f"{number(client)} + {number(server)}"}
@@ -242,87 +247,31 @@ def measured(tools: dict[str, Tool], scale: Scale) -> dict[str, Cells]:
     return cells
 
 
+def rotated(names: list[str], by: int) -> list[str]:
+    """
+    >>> rotated(["a", "b", "c"], 4)
+    ['b', 'c', 'a']
+    """
+    return names[by % len(names) :] + names[: by % len(names)]
+
+
 def latencies(server: Server, tools: dict[str, Tool], scale: Scale) -> dict[str, Cells]:
     idle = {name: ready(server, name, f"{name}_idle", tool.env) for name, tool in tools.items()}
     found: dict[str, list[float]] = {name: [] for name in idle}
-    for _ in range(scale.rounds):
-        for name, tool in idle.items():
-            found[name].append(tool.latency_ms(scale.stamps))
+    for at in range(scale.rounds):
+        for name in rotated(list(idle), at):
+            found[name].append(idle[name].latency_ms(scale.stamps))
     work = "add to start of the no-op, idle worker, p50"
     for name, values in found.items():
         say(f"  {name}: {work} {', '.join(number(value) for value in values)} ms")
     return {name: {work: f"{number(statistics.median(values))} ms"} for name, values in found.items()}
 
 
-# ---------------------------------------------------------------- hosts that run `true`
-
-
-def hosts(server: Server, scale: Scale, folder: Path) -> list[str]:
-    """Two hosts of two slots on the server beside two workers of two slots on SQLite: jobs a second and processor time."""
-    if os.geteuid() or not shutil.which("unshare"):
-        say("SKIPPED: two hosts: only root with unshare can make machines of names")
-        return []
-    found = {}
-    for name, url in (("SQLite", f"sqlite:///{folder}/queue.db"), ("PostgreSQL", server.fresh("hosts"))):
-        found[name] = drain(server, url, name == "PostgreSQL", scale.drain, folder)
-        rate, client, served = found[name]
-        say(f"  {name}: {number(rate)} × true/s, CPU ms per job {number(client)} + {number(served)}")
-    ratio = found["PostgreSQL"][0] / found["SQLite"][0]
-    (rate, client, served), (alone, its_client, _) = found["PostgreSQL"], found["SQLite"]
-    return [
-        f"{scale.drain:,} × `true`, 2 workers × 2 slots, CPU with their start: on PostgreSQL as two hosts {number(rate)}/s "
-        f"(CPU ms per job {number(client)} workers and jobs + {number(served)} server), on SQLite {number(alone)}/s "
-        f"({number(its_client)}); ratio {number(ratio)}, target ≥ 0.5: {'holds' if ratio >= 0.5 else 'MISSED'}"
-    ]
-
-
-ENDS = "select min(started_us), max(finished_us), count(*) from jobs where state = 'completed'"
-
-
-def drain(server: Server, url: str, apart: bool, n: int, folder: Path) -> tuple[float, float, float]:
-    import queuectl
-
-    with queuectl.open(url) as queue:
-        queue.add_many(["true"] * n)
-        names = [f"host{i}" if apart else "" for i in range(2)]
-        cpu = server.cpu_s()
-        made = [worker_of(name, url, folder) for name in names]
-        try:
-            deadline = time.monotonic() + 300
-            while queue.store.counts() and not all(state == "completed" for _, state, _, _ in queue.store.counts()):
-                if time.monotonic() > deadline:
-                    raise RuntimeError("the drain takes too long")
-                time.sleep(0.1)
-            client, served = tree_cpu_s([worker.pid for worker in made]), server.cpu_s() - cpu
-        finally:
-            for worker in made:
-                worker.send_signal(signal.SIGTERM)
-                worker.wait(30)
-        [(first, last, done)] = queue.store.run(ENDS)
-    assert done == n, f"{done} of {n} completed"
-    return n / ((last - first) / 1e6), client / n * 1e3, served / n * 1e3
-
-
-def worker_of(name: str, url: str, folder: Path) -> subprocess.Popen[bytes]:
-    """A worker, on a host of that name when there is one: machines are told apart by their names."""
-    home = folder / (name or "home")
-    home.mkdir(exist_ok=True)
-    env = clean_env(home) | {"QUEUECTL_URL": url}
-    inside = ["unshare", "--uts", "sh", "-c", f'hostname {name}; exec "$@"', "sh"] if name else []
-    null = subprocess.DEVNULL
-    argv = [*inside, PROGRAM, "worker", "start", "--count", "2"]
-    return subprocess.Popen(argv, env=env, cwd=home, stdin=null, stdout=null, stderr=null)
-
-
-def clean_env(home: Path) -> dict[str, str]:
-    return {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "USER": "bench"}
-
-
 # ---------------------------------------------------------------- all of it
 
 
 def missing() -> dict[str, str]:
-    found = {"oban": "it needs Python 3.12, and the bench has no adapter for it"}
+    found = {}
     for name, [program, *_] in PROGRAMS.items():
         if not Path(program).exists():
             found[name] = "make bench-setup installs it"
@@ -386,7 +335,7 @@ def main() -> int:
     server = Server(folder)
     try:
         columns = each_tool(server, [name for name in PROGRAMS if name in wanted and name not in without], scale, folder)
-        last = hosts(server, scale, folder) if "hosts" in wanted else []
+        last = hosts(server, scale.drain, folder, say) if "hosts" in wanted else []
         if "held" in wanted:
             last.append(held(lambda verb: ready(server, "ours", f"held_{verb}", clean_env(folder)), scale.held, scale.held_s, say))
     finally:

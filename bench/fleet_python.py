@@ -126,13 +126,48 @@ async def chancy(verb: str, url: str, n: int) -> None:
             await adds(verb, n, lambda at: app.push(job(at)), bulk)
 
 
+async def oban(verb: str, url: str, n: int) -> None:
+    from oban import Oban, worker
+    from oban.schema import install
+
+    @worker(queue="default")
+    class Noop:
+        async def process(self, job: Any) -> None:
+            told(job.args["at"])
+
+    def job(at: float) -> Any:
+        return Noop.new({"at": at})
+
+    pool = await Oban.create_pool(url)
+    if verb == "setup":
+        await install(pool)
+    elif verb == "work":
+        async with Oban(pool=pool, queues={"default": n}):
+            print("ready", flush=True)
+            await asyncio.Event().wait()
+    else:
+        async with Oban(pool=pool) as client:
+
+            async def bulk(n: int) -> None:
+                for begin in range(0, n, BATCH):
+                    await client.enqueue_many([job(0.0) for _ in range(min(BATCH, n - begin))])
+
+            await adds(verb, n, lambda at: client.enqueue(job(at)), bulk)
+    await pool.close()
+
+
 TOOLS: dict[str, Callable[[str, str, int], Awaitable[None]]] = {
     "procrastinate": procrastinate,
     "pgqueuer": pgqueuer,
     "chancy": chancy,
+    "oban": oban,
 }
 
 if __name__ == "__main__":
     logging.disable(logging.WARNING)
     tool, verb, url, n = sys.argv[1:]
-    asyncio.run(TOOLS[tool](verb, url, int(n)))  # type: ignore[arg-type]
+    if tool == "oban":
+        from uvloop import run  # as its own command does
+    else:
+        from asyncio import run
+    run(TOOLS[tool](verb, url, int(n)))  # type: ignore[arg-type]

@@ -81,7 +81,7 @@ class Bench:
     def __post_init__(self) -> None:
         home = self.folder / "home"
         home.mkdir()
-        self.env = {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TMPDIR": str(home), "USER": "bench"}
+        self.env = clean_env(home) | {"TMPDIR": str(home)}
 
     def pick(self, full: int, quick: int) -> int:
         return quick if self.quick else full
@@ -229,3 +229,8 @@ def plain(rows: list[Row]) -> str:
     lines = [HEADINGS, *[row.cells() for row in rows]]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
     return "".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines)
+
+
+def clean_env(home: Path) -> dict[str, str]:
+    """What a program needs and nothing of what the caller has set."""
+    return {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "USER": "bench"}

@@ -45,7 +45,41 @@ fleet() {
         peers/fleet/python/bin/python -m pip install --quiet --disable-pip-version-check "$package" ||
             skipped "$package: pip could not install it"
     done
-    skipped "oban: it needs Python 3.12 and newer, and the bench has no adapter for it"
+}
+
+# Oban wants a newer Python than the others: one that is here, else that of a newer Debian in a folder of its own.
+oban() {
+    if [ -x peers/fleet/oban-python ]; then echo "oban is there"; return; fi
+    for newer in python3.14 python3.13 python3.12; do
+        command -v "$newer" >/dev/null || continue
+        "$newer" -m venv peers/fleet/oban && peers/fleet/oban/bin/python -m pip install --quiet --disable-pip-version-check oban || {
+            skipped "oban: pip could not install it"
+            return
+        }
+        printf '#!/bin/sh\nexec "$(dirname "$0")/oban/bin/python" "$@"\n' >peers/fleet/oban-python
+        chmod +x peers/fleet/oban-python
+        return
+    done
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        skipped "oban: it needs Python 3.12 or newer, and only root can put that of a newer Debian into a folder"
+        return
+    fi
+    echo "a Debian with a newer Python for oban, which takes some minutes"
+    oban_debian >peers/oban.log 2>&1 || { rm -rf peers/fleet/debian; skipped "oban: $(tail -1 peers/oban.log)"; }
+}
+
+oban_debian() {
+    root=$PWD/peers/fleet/debian
+    [ -e peers/.apt-updated ] || { apt-get update -qq && touch peers/.apt-updated; }
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends debootstrap &&
+        mirror=$(apt-cache policy debootstrap | awk '$2 ~ /^http/ { print $2; exit }') &&
+        debootstrap --variant=minbase --include=python3-venv,python3-dev,g++,ca-certificates trixie "$root" "$mirror" &&
+        cp -L /etc/resolv.conf "$root/etc/" &&
+        { [ ! -e "${PIP_CERT:-}" ] || cp "$PIP_CERT" "$root/etc/ssl/certs/ca-certificates.crt"; } &&
+        chroot "$root" python3 -m venv /oban &&
+        chroot "$root" /oban/bin/python -m pip install --quiet --disable-pip-version-check oban &&
+        printf '#!/bin/sh\nexec chroot "$(dirname "$(realpath "$0")")/debian" /oban/bin/python "$@"\n' >peers/fleet/oban-python &&
+        chmod +x peers/fleet/oban-python
 }
 
 river() {
@@ -59,5 +93,6 @@ huey
 hypershell
 pueue
 fleet
+oban
 river
 echo "ready: make bench, make bench-fleet"

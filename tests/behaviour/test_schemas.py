@@ -12,7 +12,7 @@ from . import postgres
 
 ONLY_POSTGRES = {"deltas", "settings", "inputs", "shown"}
 TIMES = {"created_at", "updated_at", "started_at", "finished_at", "next_run_at", "run_at"}
-SHOWN_FOR_PEOPLE = {"log_file", "timeout", "duration_seconds", *TIMES}
+SHOWN_FOR_PEOPLE = {"id", "log_file", "timeout", "duration_seconds", *TIMES}
 
 
 @pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing())
