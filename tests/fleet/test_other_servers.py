@@ -1,4 +1,4 @@
-"""The behaviour's core on every PostgreSQL that is installed here: those from PyPI, Debian's (`tools/servers.sh`)."""
+"""The behaviour's core on every PostgreSQL that is installed here: those from PyPI, Debian's and npm's (`tools/servers.sh`)."""
 
 from __future__ import annotations
 
