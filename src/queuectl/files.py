@@ -72,10 +72,12 @@ def replace_file(path: str, content: bytes) -> None:
 
 
 def whole_lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines that are left of an open file, one at a time, with their ends; without a last one that is torn."""
+    """The lines that are left of an open file, one at a time, with their ends, up to one that is torn: it may be whole a moment
+    later, and then it is read from its beginning."""
     for line in file:
-        if line.endswith(b"\n"):
-            yield line
+        if not line.endswith(b"\n"):
+            return
+        yield line
 
 
 def forget(path: str) -> None:

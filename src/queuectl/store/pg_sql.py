@@ -135,5 +135,7 @@ END_SILENT = """
 select pg_terminate_backend(pid) from pg_stat_activity
 where datname = current_database() and usename = current_user and application_name = 'queuectl' and pid <> pg_backend_pid()
   and state <> 'idle' and wait_event = 'ClientRead' and xact_start < clock_timestamp() - interval '30 seconds'"""
+# Whoever claims keeps the row from this until the commit, which may be on its way when the worker dies.
+LOCK_WORKER = "select 1 from workers where id = ? for update"
 TAKE_LEASE = "update workers set lease_us = 0 where id = ?"
 SINCE_START = "select extract(epoch from clock_timestamp() - pg_postmaster_start_time())"

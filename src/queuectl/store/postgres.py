@@ -202,6 +202,10 @@ class PostgresStore(PostgresConnection):
     def take_lease(self, worker: int) -> None:
         self.leases.take(worker)
 
+    def settled(self, worker: int) -> list[tuple[Any, ...]]:
+        self.run(pg_sql.LOCK_WORKER, (worker,))
+        return super().settled(worker)
+
     def leased_workers(self) -> list[WorkerRow]:
         rows = self.run(f"select {sql.WORKER} from workers where lease_us > {pg_sql.NOW_US} order by id")
         return [WorkerRow(*row) for row in rows]

@@ -8,6 +8,7 @@ JOB = ", ".join(Job.fields)
 ATTEMPT = ", ".join(Attempt.fields)
 HISTORY = ", ".join(HistoryEntry.fields)
 WORKER = ", ".join(WorkerRow.fields)
+ID = "coalesce(jobs.name, cast(jobs.number as text))"  # as people know a job
 
 INSERT_JOB = f"insert into jobs ({JOB}) values ({', '.join('?' * len(Job.fields))})"
 INSERT_HISTORY = "insert into history (job, at_us, event, stage, run, actor, note) values (?, ?, ?, ?, ?, ?, ?)"

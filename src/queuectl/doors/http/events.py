@@ -37,8 +37,8 @@ TOUCHED_MAX = 5_000  # jobs of one look whose watchers are told; of more, all ar
 STREAMS_MAX = 500
 HEARTBEAT = b": still here\n\n"
 
-NEWS = """
-select history.id, history.job, history.at_us, history.event, jobs.id, jobs.state, history.stage, jobs.queue, jobs.label
+NEWS = f"""
+select history.id, history.job, history.at_us, history.event, {sql.ID}, jobs.state, history.stage, jobs.queue, jobs.label
 from history left join jobs on jobs.number = history.job
 where history.id > ? and history.id <= ? order by history.id limit ?"""
 TOUCHED = "select distinct job from history where id > ? and id <= ? limit ?"
