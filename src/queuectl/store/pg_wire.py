@@ -26,6 +26,7 @@ PREPARED_MAX = 300
 PREPARED_FROM = 2  # uses of a statement on one connection
 PIPELINE_OFF = 0
 BEHIND_S = 1.0  # how long an answer is waited for that tells nothing of importance
+TRIPS = 15  # of which the usual one is known
 TUPLES_OK = 2  # of what libpq calls the status of a result; looking it up by name takes longer than to compare it
 
 
@@ -52,6 +53,7 @@ class Wire:
         self._uses: dict[tuple[str, tuple[int, ...]], int] = {}
         self._named = 0
         self._sent: deque[Answer] = deque()
+        self._trips_s: deque[float] = deque([0.0], TRIPS)
         self._fault: psycopg.Error | None = None
         self._poll = poll()
         self._poll.register(self._pg.socket, POLLIN)
@@ -167,20 +169,26 @@ class Wire:
         if fault is not None:
             raise fault
 
+    def usual_trip_s(self) -> float:
+        """What half of the last trips took no longer than: it tells how busy the server, the link and this machine are."""
+        return sorted(self._trips_s)[len(self._trips_s) // 2]
+
     def _read(self, wanted: Answer, patience_s: float | None = None) -> None:
-        pg = self._pg
+        pg, began, waited = self._pg, monotonic(), False
         patience_s = self._patience_s() if patience_s is None else patience_s
-        until = monotonic() + patience_s
+        until = began + patience_s
         unsent = bool(pg.flush())
         while wanted.result is None:
             while pg.is_busy():
-                unsent = self._wait(unsent, until)
+                unsent, waited = self._wait(unsent, until), True
                 until = monotonic() + patience_s
             result = pg.get_result()
             if result is not None:
                 self._take(result)
             elif pg.status != psycopg.pq.ConnStatus.OK:
                 raise psycopg.OperationalError("the link to the server is gone")
+        if waited:
+            self._trips_s.append(monotonic() - began)
 
     def _take(self, result: Any) -> None:
         status, of = result.status, psycopg.pq.ExecStatus
