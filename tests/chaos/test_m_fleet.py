@@ -18,7 +18,7 @@ import queuectl
 from queuectl import Query, Queue, limits
 from queuectl.model import Options, Shell, Spec
 
-from .fleet import LEASE_S, WORK, Trouble, read
+from .fleet import LEASE_S, WORK, Pauses, Trouble, read
 from .harness import LONG, figure, size
 
 Opener = Callable[..., Host]
@@ -53,8 +53,9 @@ def specs(draw: random.Random, n: int, ledger: Path) -> list[Spec]:
     found = []
     for at in range(n):
         text = WORK.replace("SECONDS", f"{draw.uniform(0.2, 0.9):.2f}")
-        more = [{}] * 14 + [{"queue": "narrow"}] * 2 + [{"queue": "keyed", "limit_key": "api"}]
+        more = [{}] * 11 + [{"queue": "narrow"}] * 2 + [{"queue": "keyed", "limit_key": "api"}]
         more += [{"queue": "rated"}] * 2 + [{"queue": "tagged", "where": ("gpu",)}]
+        more += [{"queue": "paced", "limit_key": "pace"}] + [{"queue": "paused"}] * 2
         choice = draw.choices(("rerun", "hold", "fail"), (8, 1, 1))[0]
         fields = {"max_retries": 20, "options": Options(if_interrupted=choice), **more[at % len(more)]}
         found.append(Spec(Shell(text), env=env, cwd="/", **fields))
@@ -66,12 +67,10 @@ def open_ones(queue: Queue) -> int:
 
 
 def test_links_are_cut_and_machines_freeze(queue: Queue, host: Opener, tmp_path: Path) -> None:
-    jobs, troubles_wanted = size(150, 10_000), size(2, 200)
-    draw, ledger, released = random.Random(7), tmp_path / "ledger", 0
+    jobs, troubles_wanted, pauses_wanted = size(150, 10_000), size(2, 200), size(1, 100)
+    draw, ledger = random.Random(7), tmp_path / "ledger"
     ledger.touch()
-    limits.set_queue(queue, "narrow", parallel=NARROW)
-    limits.set_queue(queue, "rated", interval_us=INTERVAL_US)
-    limits.set_key(queue, "api", KEYED, None)
+    set_limits(queue)
     machines = [host(name) for name in WORKERS]
     for machine in machines:
         for _ in range(WORKERS[machine.name]):
@@ -79,28 +78,17 @@ def test_links_are_cut_and_machines_freeze(queue: Queue, host: Opener, tmp_path:
     until(lambda: all(machine.said().count(" runs, ") == WORKERS[machine.name] for machine in machines))
     queue.add_many(specs(draw, jobs, ledger))
     troubles = [Trouble(machine, ledger, draw) for machine in machines]
-    began = looked = time.monotonic()
-    while True:
-        for trouble in troubles:
-            trouble.tend()
-        if time.monotonic() - looked > 1:
-            looked = time.monotonic()
-            released += (
-                len(queue.release(Query(stages=("held",)))) if queue.store.run("select 1 from jobs where stage = 'held'") else 0
-            )
-            if not open_ones(queue):
-                break
-            assert looked - began < PATIENCE_S, queue.store.counts()
-        time.sleep(0.05)
-    for trouble in troubles:
-        trouble.over()
+    began = time.monotonic()
+    with Pauses(queue.place.url, "paused", ledger, random.Random(8)) as pauses:
+        released = troubled(queue, troubles)
     took = time.monotonic() - began
     counts = sum((trouble.counts for trouble in troubles), start=troubles[0].counts.__class__())
     hurt = sum(n for what, n in counts.items() if what in ("cut", "deaf", "freeze", "freeze a worker"))
     wrong, late = judged(queue, ledger, jobs)
-    told = ", ".join(f"{n} × {what}" for what, n in sorted(counts.items()))
+    wrong += pauses.broken()[:10]
+    told = ", ".join([*(f"{n} × {what}" for what, n in sorted(counts.items())), f"{pauses.waited} × pause"])
     reached = f"{jobs} jobs, 8 workers, 3 machines, {took:.0f} s; {told}; {late} late ends refused, {released} released by hand; "
-    enough = hurt >= troubles_wanted
+    enough = hurt >= troubles_wanted and pauses.waited >= pauses_wanted
     promise = "F links cut, machines and workers frozen, 8 workers on 3 machines"
     wanted = "≥ 200 in 10,000 jobs: 0 lost, 0 completed twice, 0 beyond a limit"
     figure(
@@ -109,6 +97,33 @@ def test_links_are_cut_and_machines_freeze(queue: Queue, host: Opener, tmp_path:
         reached + (f"WRONG: {wrong}" if wrong else "0 lost, 0 completed twice, 0 beyond a limit"),
         not wrong and enough,
     )
+
+
+def set_limits(queue: Queue) -> None:
+    limits.set_queue(queue, "narrow", parallel=NARROW)
+    limits.set_queue(queue, "rated", interval_us=INTERVAL_US)
+    limits.set_key(queue, "api", KEYED, None)
+    limits.set_key(queue, "pace", None, INTERVAL_US)
+
+
+def troubled(queue: Queue, troubles: list[Trouble]) -> int:
+    """Until all jobs have completed; returns how many were released by hand meanwhile."""
+    began = looked = time.monotonic()
+    released = 0
+    while True:
+        for trouble in troubles:
+            trouble.tend()
+        if time.monotonic() - looked > 1:
+            looked = time.monotonic()
+            held = queue.store.run("select 1 from jobs where stage = 'held'")
+            released += len(queue.release(Query(stages=("held",)))) if held else 0
+            if not open_ones(queue):
+                break
+            assert looked - began < PATIENCE_S, queue.store.counts()
+        time.sleep(0.05)
+    for trouble in troubles:
+        trouble.over()
+    return released
 
 
 def judged(queue: Queue, ledger: Path, jobs: int) -> tuple[list[str], int]:
@@ -134,14 +149,15 @@ def judged(queue: Queue, ledger: Path, jobs: int) -> tuple[list[str], int]:
         if reading.most[name] > most
     ]
     wrong += [f"tagged ran on {reading.hosts['tagged']}"] * (reading.hosts["tagged"] != {"c"})
-    starts = [
-        at
-        for (at,) in store.run(
-            "select at_us from history join jobs on number = job where event = 'start' and queue = 'rated' order by at_us"
-        )
-    ]
-    wrong += [f"rated jobs {b - a} µs apart" for a, b in pairwise(starts) if b - a < INTERVAL_US]
+    for name in ("rated", "paced"):
+        wrong += [f"{name} jobs {gap} µs apart" for gap in gaps(queue, name) if gap < INTERVAL_US]
     return wrong[:10], sum(reading.ended.values()) - jobs
+
+
+def gaps(queue: Queue, name: str) -> list[int]:
+    """Between the starts of a queue's jobs, in microseconds."""
+    starts = "select at_us from history join jobs on number = job where event = 'start' and queue = ? order by at_us"
+    return [int(b) - int(a) for (a,), (b,) in pairwise(queue.store.run(starts, (name,)))]
 
 
 def again(queue: Queue, begun: Iterator[tuple[str, int]]) -> list[str]:

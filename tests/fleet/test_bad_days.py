@@ -20,7 +20,7 @@ from chaos.clocks import Clock, library, needs_clock
 import queuectl
 from queuectl import NotFound, Queue, QueueError, StorageError, TryAgainLater
 
-from .hosts import Host, until
+from .hosts import Host, need_namespaces, until
 from .test_machines import LEASE_S, running_on
 
 Opener = Callable[..., Host]
@@ -45,6 +45,7 @@ def small_disk() -> Iterator[Path]:
 def test_a_server_whose_disk_is_full_loses_nothing_that_was_acknowledged(
     small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    need_namespaces()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "here"))
     if why := postgres.missing():
         pytest.skip(why)
@@ -89,6 +90,7 @@ def fill(disk: Path) -> None:
 def test_a_standby_that_lacks_the_last_commits_is_not_taken_for_the_server_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    need_namespaces()
     if why := postgres.missing():
         pytest.skip(why)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "here"))

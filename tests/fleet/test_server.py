@@ -16,7 +16,7 @@ import queuectl
 from queuectl import Conflict, Queue, QueueError, StorageError, TryAgainLater, bell
 from queuectl.store import pg_link
 
-from .hosts import Host, until
+from .hosts import Host, need_namespaces, until
 from .proxy import Proxy
 
 pytestmark = pytest.mark.wide
@@ -90,6 +90,7 @@ def test_a_worker_that_loses_answers_runs_each_job_once(
 
 
 def test_a_server_that_is_restarted_loses_nothing_and_runs_nothing_twice(own_server: postgres.Server, tmp_path: Path) -> None:
+    need_namespaces()
     url = own_server.url("mine")
     ledger = tmp_path / "ledger"
     with queuectl.open(url) as queue:

@@ -20,7 +20,7 @@ import sys
 from time import monotonic, sleep, time_ns
 
 from ..clock import has_run_nothing, process_start
-from . import mark
+from . import mark, system
 from .ends import End, EndsBook, path_of
 from .parts import ON_DEMAND, Parts, kept_sockets
 
@@ -141,6 +141,8 @@ class Keeper:
         if code in (0, LEFT) or hopeless or (self.stopping and code < 128):
             self.jobs_left = self.jobs_left or code != 0
             self.over = self.over or hopeless
+            if hopeless and not final:
+                say(f"the worker died {self.deaths} times before it could begin; it is not started again")
             return
         self.pause = 0.0 if lived else min(PAUSE_S_MAX, self.pause * 2 or 0.05)
         then = f" in {self.pause:g} s" if self.pause > 1 else ""
@@ -191,9 +193,9 @@ class Keeper:
             os.waitpid(found.si_pid, 0)
             return
         self.book.note(found.si_pid, start, end)
-        _, _, usage = os.wait4(found.si_pid, 0)
-        cpu = round((usage.ru_utime + usage.ru_stime) * 1e6)
-        self.book.note(found.si_pid, start, end.but(cpu_us=cpu, memory_max=usage.ru_maxrss * 1024))
+        cpu_us, memory_max = system.reap(found.si_pid)
+        if not end.memory_max:  # only that has told what it used
+            self.book.note(found.si_pid, start, end.but(cpu_us=cpu_us, memory_max=memory_max))
 
 
 def facts_of(found: os.waitid_result) -> tuple[int, End, bool]:
@@ -205,7 +207,11 @@ def facts_of(found: os.waitid_result) -> tuple[int, End, bool]:
         try:
             # Its worker died before it could hear that the program cannot be started: nothing has run.
             in_vain = status == CANNOT_RUN << 8 and has_run_nothing(zombie)
-            end = End(status, time_ns() // 1000, 0, 0, mark.on(zombie))
+            # With what it used, where the system tells that before it is reaped: a worker that waits for the end reads the
+            # first line at once.
+            seen = system.look_at_end(zombie)
+            cpu_us, memory_max = (seen and seen.used) or (0, 0)
+            end = End(status, time_ns() // 1000, cpu_us, memory_max, mark.on(zombie))
             return process_start(zombie), end, os.getsid(zombie) == zombie and not in_vain
         except OSError:
             sleep(0.05)

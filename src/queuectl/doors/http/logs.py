@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PIECE = 65536
 LOOK_S, LOOK_S_MAX = 0.1, 1.0  # how often a log that is followed is looked at
+ELSEWHERE_S_MAX = 0.4  # the same when it may come from another machine, which copies it as often: together within a second
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -112,7 +113,7 @@ async def follow(service: Service, tail: Tail, job: Job, offset: int) -> AsyncIt
     path, number = output.log_path(service.place.logs, job), job.number
     loop = asyncio.get_running_loop()
     changed = await tail.watch(number)
-    quiet, look = 0.0, LOOK_S
+    quiet, look, look_max = 0.0, LOOK_S, ELSEWHERE_S_MAX if service.place.url else LOOK_S_MAX
     try:
         while True:
             changed.clear()
@@ -135,7 +136,7 @@ async def follow(service: Service, tail: Tail, job: Job, offset: int) -> AsyncIt
                     await changed.wait()
             except TimeoutError:
                 pass  # its log may have grown
-            look = min(LOOK_S_MAX, look * 1.5)
+            look = min(look_max, look * 1.5)
             quiet += loop.time() - began
             if quiet > HEARTBEAT_S:
                 yield HEARTBEAT

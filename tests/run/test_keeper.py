@@ -1,0 +1,205 @@
+"""The keeper with real workers below it: those that keep dying, several at once, and a person at its terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from behaviour.harness import alive, eventually
+
+from queuectl import files
+from queuectl.run import start
+from queuectl.run.keeper import DEATHS_MAX
+
+from .conftest import Machine
+
+CTRL_C = b"\x03"
+KEEPER = """
+import sys
+sys.executable = sys.argv.pop(1)
+from queuectl.run.keeper import Keeper
+sys.exit(Keeper(sys.argv[1:]).run())
+"""
+
+
+def keeper_of(machine: Machine, text: str) -> subprocess.Popen[Any]:
+    """A keeper that starts this shell text in place of Python; `exec "$PYTHON" "$@"` there goes on as its worker."""
+    interpreter = machine.folder / "interpreter"
+    interpreter.write_text(f"#!/bin/sh\nPYTHON={sys.executable}\necho >> {machine.folder}/starts\n{text}\n")
+    interpreter.chmod(0o700)
+    files.private_folder(machine.queue.place.run)
+    arguments = start.keeper_command(machine.queue.place, 1, [])[3:]
+    with open(machine.folder / "keeper.said", "ab") as said:
+        command = [sys.executable, "-c", KEEPER, str(interpreter), *arguments]
+        keeper = subprocess.Popen(command, env=machine.environ, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    machine.processes.append(keeper)
+    return keeper
+
+
+def starts(machine: Machine) -> int:
+    """How often the keeper has started a worker."""
+    path = machine.folder / "starts"
+    return len(path.read_bytes()) if path.exists() else 0
+
+
+def parent(pid: int) -> int:
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("PPid:")]
+    return int(line.split()[1])
+
+
+# ---------------------------------------------------------------- workers that keep dying
+
+
+@pytest.mark.engine("sqlite")  # a keeper opens no database
+def test_a_worker_that_never_gets_going_is_started_after_growing_pauses_and_then_given_up(machine: Machine) -> None:
+    keeper = keeper_of(machine, f"date +%s.%N >> {machine.folder}/times; exit 1")
+    assert keeper.wait(60) == 1
+    times = [float(line) for line in (machine.folder / "times").read_text().split()]
+    gaps = [after - before for before, after in pairwise(times)]
+    assert len(gaps) == DEATHS_MAX == 6
+    wanted = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6]
+    assert all(gap > pause - 0.02 for gap, pause in zip(gaps, wanted, strict=True))
+    assert gaps[-1] - gaps[0] > 1
+    said = (machine.folder / "keeper.said").read_text().splitlines()
+    again = "queuectl: the worker died (exit status 1); its jobs run on, starting it again"
+    over = "queuectl: the worker died 7 times before it could begin; it is not started again"
+    assert said == [again] * 5 + [f"{again} in 1.6 s", over]
+
+
+@pytest.mark.engine("sqlite")
+@pytest.mark.parametrize(("status", "tries"), [(2, 1), (3, 1), (4, 1), (5, 1), (7, 2)])
+def test_a_start_that_cannot_succeed_is_not_tried_again_but_for_a_disk_which_may_fail_once(
+    machine: Machine, status: int, tries: int
+) -> None:
+    keeper = keeper_of(machine, f"exit {status}")
+    assert keeper.wait(30) == status
+    assert starts(machine) == tries
+
+
+FIRST = {"killed": "kill -KILL $$", "lived": "sleep 1.1; exit 2"}
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_where_a_worker_has_worked_before_no_trouble_is_taken_for_hopeless(machine: Machine, first: str) -> None:
+    """Without the first one, exit status 2 would end the keeper at once."""
+    keeper = keeper_with_a_past(machine, FIRST[first], "exit 2")
+    eventually(lambda: starts(machine) > 4)
+    works_again(machine, keeper)
+
+
+@pytest.mark.wide
+def test_a_worker_that_has_worked_before_is_started_for_ever(machine: Machine) -> None:
+    keeper = keeper_with_a_past(machine, FIRST["killed"], "exit 1")
+    eventually(lambda: starts(machine) > DEATHS_MAX + 3, 60)
+    works_again(machine, keeper)
+
+
+def keeper_with_a_past(machine: Machine, first: str, then: str) -> subprocess.Popen[Any]:
+    """Its first worker ends in one way, the next ones in another, until the test says that all is well."""
+    once = machine.folder / "once"
+    well = f"test -e {machine.folder}/said-well"
+    return keeper_of(machine, f'test -e {once} || {{ touch {once}; {first}; }}\n{well} || {then}\nexec "$PYTHON" "$@"')
+
+
+def works_again(machine: Machine, keeper: subprocess.Popen[Any]) -> None:
+    assert keeper.poll() is None
+    machine.say("well")
+    job = machine.add("true")
+    assert machine.queue.wait(job.id, timeout=60)[0].state == "completed"
+    assert keeper.poll() is None
+
+
+# ---------------------------------------------------------------- several at once
+
+
+def test_one_keeper_is_the_parent_of_all_workers_of_a_start_with_processes(machine: Machine) -> None:
+    keeper = machine.worker("--count", "3", "--use-processes")
+    workers = eventually(lambda: machine.workers() if len(machine.workers()) == 3 else None)
+    assert {parent(pid) for pid in workers} == {keeper.pid}
+    assert [row.slots for row in machine.queue.store.workers()] == [1, 1, 1]
+    jobs = [machine.add(machine.until("go") + "; (exit 4)", max_retries=0) for _ in range(3)]
+    runs = {machine.ledger.began(job.id) for job in jobs}
+    assert {parent(pid) for pid in runs} == set(workers)
+
+    os.kill(workers[0], signal.SIGKILL)
+    others = eventually(lambda: machine.workers() if len(set(machine.workers()) - {workers[0]}) == 3 else None)
+    assert set(workers[1:]) < set(others)
+    assert {parent(pid) for pid in others} == {keeper.pid}
+    machine.say("go")
+    done = machine.queue.wait(*[job.id for job in jobs], timeout=60)
+    assert [(job.exit_code, job.run, job.interruptions) for job in done] == [(4, 1, 0)] * 3
+
+
+# ---------------------------------------------------------------- at a terminal
+
+
+class Terminal:
+    """The program in the foreground of a terminal of its own, as a person has started it."""
+
+    def __init__(self, machine: Machine, *words: str) -> None:
+        self._screen, slave = pty.openpty()
+        os.set_blocking(self._screen, False)
+        self._said = b""
+        command = ["setsid", "--ctty", sys.executable, "-m", "queuectl", *words]
+        self.program = subprocess.Popen(command, env=machine.environ, stdin=slave, stdout=slave, stderr=slave)
+        machine.processes.append(self.program)
+        os.close(slave)
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._screen, keys)
+
+    def said(self) -> str:
+        try:
+            self._said += os.read(self._screen, 65536)
+        except OSError:
+            pass  # nothing new; or all that had the terminal open have ended
+        return self._said.decode()
+
+    def close(self) -> None:
+        os.close(self._screen)
+
+
+@pytest.mark.parametrize("words", [(), ("--count", "2", "--use-processes")], ids=["one", "two"])
+def test_ctrl_c_at_a_terminal_finishes_what_runs_and_starts_no_more(machine: Machine, words: tuple[str, ...]) -> None:
+    """Once is once: did it reach a worker from the terminal and from the keeper, the job would be ended and put back."""
+    terminal, workers = Terminal(machine, "worker", "start", *words), 2 if words else 1
+    jobs = [machine.add(machine.until("go")) for _ in range(workers)]
+    runs = [machine.ledger.began(job.id) for job in jobs]
+    terminal.type(CTRL_C)
+    eventually(lambda: terminal.said().count("stopping, waiting for 1 running") == workers)
+    later = machine.add("true")
+    time.sleep(0.5)
+    assert all(alive(pid) for pid in runs)
+    machine.say("go")
+    assert terminal.program.wait(20) == 0
+    for done in machine.queue.wait(*[job.id for job in jobs], timeout=20):
+        assert (done.state, done.exit_code, done.run, done.attempts) == ("completed", 0, 1, 1)
+    waits = machine.queue.get(later.id)
+    assert (waits.state, waits.run) == ("pending", 0)
+    assert machine.ledger.starts() == {job.id: 1 for job in jobs}
+    assert machine.queue.store.workers() == []
+    terminal.close()
+
+
+def test_a_second_ctrl_c_ends_what_runs_and_puts_it_back(machine: Machine) -> None:
+    terminal = Terminal(machine, "worker", "start")
+    job = machine.add("sleep 100")
+    pid = machine.ledger.began(job.id)
+    terminal.type(CTRL_C)
+    eventually(lambda: "stopping, waiting for 1 running" in terminal.said())
+    assert alive(pid)
+    terminal.type(CTRL_C)
+    assert terminal.program.wait(20) == 0
+    assert not alive(pid)
+    back = machine.queue.get(job.id)
+    assert (back.state, back.stage, back.attempts, back.interruptions) == ("pending", "ready", 0, 0)
+    assert "Traceback" not in terminal.said()
+    terminal.close()

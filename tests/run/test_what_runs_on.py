@@ -1,0 +1,179 @@
+"""What runs on while all around it changes: under new code, without a worker, without worker and keeper."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from behaviour.harness import alive, eventually
+
+import queuectl
+
+from .conftest import Machine
+from .test_keeper import keeper_of
+
+# ---------------------------------------------------------------- new code
+
+
+def test_a_restart_brings_new_code_to_keeper_and_worker_under_a_running_job(machine: Machine) -> None:
+    """Each of the two files says that it ran, as what, and in which process."""
+    package = machine.folder / "code" / "queuectl"
+    shutil.copytree(Path(queuectl.__file__).parent, package)
+    machine.environ["PYTHONPATH"] = str(package.parent)
+    keeper = machine.worker()
+    job = machine.add(machine.until("go") + "; (exit 6)", max_retries=0)
+    pid, before = machine.ledger.began(job.id), machine.the_worker()
+    ran = machine.folder / "ran"
+    ran.mkdir()
+    for name in ("keeper", "process"):
+        path, first = package / "run" / f"{name}.py", "from __future__ import annotations\n"
+        new = f"import os\nopen(f'{ran}/{name} as {{__name__}} in {{os.getpid()}}', 'w').close()\n"
+        path.write_text(path.read_text().replace(first, first + new, 1))
+    restart = machine.command("worker", "restart")
+    assert restart.returncode == 0, restart.stderr
+    after = machine.another_worker(before)
+    assert f"keeper as __main__ in {keeper.pid}" in os.listdir(ran)
+    assert f"process as __main__ in {after}" in os.listdir(ran)
+    assert keeper.poll() is None
+    assert alive(pid)
+    machine.say("go")
+    [done] = machine.queue.wait(job.id, timeout=60)
+    assert (done.exit_code, done.run, done.interruptions, machine.ledger.starts()) == (6, 1, 0, {job.id: 1})
+
+
+# ---------------------------------------------------------------- what is recorded of a run that was taken over
+
+CPU_S, MEMORY = 1.0, 60_000_000
+BURN = f"""
+import os, sys, time
+folder, held = sys.argv[1], b"x" * {MEMORY}
+while time.process_time() < {CPU_S}:
+    pass
+open(f"{{folder}}/burnt", "w").close()
+while not os.path.exists(f"{{folder}}/said-go"):
+    time.sleep(0.02)
+with open(f"{{folder}}/new", "w") as file:
+    file.write(str(time.time_ns() // 1000))
+os.rename(file.name, f"{{folder}}/ended")
+os._exit(7)
+"""
+
+
+class Burning:
+    """A job that has used processor and memory and now waits for `say("go")`, and a command that waits for its end."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._ended = machine.folder / "ended"
+        self.job = machine.queue.add([sys.executable, "-c", BURN, str(machine.folder)], max_retries=0)
+        command = [sys.executable, "-m", "queuectl", "wait", self.job.id]
+        self.waits = subprocess.Popen(command, env=machine.environ, stdin=subprocess.DEVNULL)
+        machine.processes.append(self.waits)
+
+    def has_burnt(self) -> None:
+        eventually((self._machine.folder / "burnt").exists, 60)
+
+    def end(self) -> None:
+        self._machine.say("go")
+        eventually(self._ended.exists)
+
+    def is_recorded_as_it_was(self) -> None:
+        assert self.waits.wait(60) == 7
+        queue, [attempt] = self._machine.queue, self._machine.queue.attempts(self.job)
+        done, ended_us = queue.get(self.job.id), int(self._ended.read_text())
+        assert (done.state, done.exit_code, done.run, done.interruptions) == ("dead", 7, 1, 0)
+        assert done.finished_us is not None and attempt.cpu_s is not None and attempt.memory_max is not None
+        assert 0 <= done.finished_us - ended_us < 1_500_000
+        assert CPU_S <= attempt.cpu_s < CPU_S + 2
+        assert MEMORY < attempt.memory_max < 200_000_000
+
+
+@pytest.mark.wide
+def test_a_job_that_ends_between_two_workers_is_recorded_with_its_true_end_and_use(machine: Machine) -> None:
+    burning = Burning(machine)
+    machine.worker()
+    burning.has_burnt()
+    assert machine.command("worker", "stop", "--leave").returncode == 0
+    burning.end()
+    time.sleep(2)
+    machine.worker()
+    burning.is_recorded_as_it_was()
+
+
+@pytest.mark.wide
+def test_a_job_that_ends_after_its_worker_was_killed_is_recorded_with_its_true_end_and_use(machine: Machine) -> None:
+    """The next worker begins when the test says so."""
+    burning = Burning(machine)
+    once = machine.folder / "once"
+    keeper = keeper_of(machine, f'test ! -e {once} || {machine.until("begin")}\ntouch {once}\nexec "$PYTHON" "$@"')
+    burning.has_burnt()
+    os.kill(machine.the_worker(), signal.SIGKILL)
+    burning.end()
+    time.sleep(2)
+    assert burning.waits.poll() is None
+    machine.say("begin")
+    burning.is_recorded_as_it_was()
+    assert keeper.poll() is None
+
+
+@pytest.mark.wide
+def test_a_job_that_was_taken_over_is_recorded_with_its_use_before_that(machine: Machine) -> None:
+    burning = Burning(machine)
+    machine.worker()
+    burning.has_burnt()
+    machine.kill_worker()
+    eventually(lambda: "1 running" in (machine.folder / "worker.out").read_text())
+    burning.end()
+    burning.is_recorded_as_it_was()
+
+
+@pytest.mark.wide
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: NO keeper was slowed down")
+def test_a_keeper_tells_what_a_job_has_used_before_anybody_can_have_read_its_end(machine: Machine) -> None:
+    """It reaps the job half a second after it has written down how that ended."""
+    burning = Burning(machine)
+    keeper = machine.worker()
+    burning.has_burnt()
+    machine.kill_worker()
+    eventually(lambda: "1 running" in (machine.folder / "worker.out").read_text())
+    slowed = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=wait4", "-e", "inject=wait4:delay_enter=500000", "-p"]
+    machine.processes.append(subprocess.Popen([*slowed, str(keeper.pid)], stdin=subprocess.DEVNULL))
+    eventually(lambda: "TracerPid:\t0\n" not in Path(f"/proc/{keeper.pid}/status").read_text())
+    burning.end()
+    burning.is_recorded_as_it_was()
+
+
+# ---------------------------------------------------------------- what the kernel tells
+
+
+def kernel() -> tuple[int, ...]:
+    release = platform.release().split("-")[0].split(".")
+    return tuple(int(number) for number in release[:2]) if sys.platform == "linux" else ()
+
+
+@pytest.mark.skipif(kernel() < (6, 15), reason="this kernel does not tell how another's child has ended: NOT shown")
+@pytest.mark.parametrize(("end", "status"), [("exit 7", 7), ("exit 0", 0), ("kill -TERM $$", -15), ("kill -KILL $$", -9)])
+def test_a_newer_kernel_tells_how_a_job_ended_whose_worker_and_keeper_had_died(machine: Machine, end: str, status: int) -> None:
+    """It was running when the next worker found it; nobody of ours could wait for it."""
+    job = machine.add(f"{machine.until('go')}; {end}", max_retries=0)
+    keeper: subprocess.Popen[Any] = machine.worker()
+    pid = machine.ledger.began(job.id)
+    machine.kill_both(keeper)
+    machine.worker()
+    eventually(lambda: "1 running" in (machine.folder / "worker.out").read_text())
+    assert alive(pid)
+    machine.say("go")
+    [done] = machine.queue.wait(job.id, timeout=60)
+    assert (done.exit_code, done.run, done.attempts, done.interruptions) == (status, 1, 1, 0)
+    assert done.state == ("completed" if status == 0 else "dead")
+    [attempt] = machine.queue.attempts(job)
+    assert (attempt.reason, attempt.exit_code) == (None, status)
+    assert machine.ledger.starts() == {job.id: 1}
