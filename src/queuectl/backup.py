@@ -8,7 +8,7 @@ from . import files, workers
 from .errors import Conflict, InvalidInput, NotFound, StorageError
 from .queue import Queue
 from .store.light import apsw
-from .store.sqlite import APPLICATION_ID, SCHEMA_VERSION, translated
+from .store.sqlite import APPLICATION_ID, BUSY_MS, SCHEMA_VERSION, translated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,21 +24,39 @@ def back_up(queue: Queue, target: str) -> int:
         raise Conflict(f"{target} exists already", hint="choose another name; a backup overwrites nothing")
     new = f"{target}.{os.getpid()}.new"
     try:
-        os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, files.FILE_MODE))
-        queue.store.run("vacuum into ?", (new,))
+        _copy(queue.place.database, new)
         damage = check(new)
         if damage:
             raise StorageError(f"the backup of {queue.place.database} is damaged", why=damage, hint="run 'queuectl doctor'")
-        fd = os.open(new, os.O_RDONLY)
-        os.fsync(fd)
-        os.close(fd)
         os.rename(new, target)
+        _sync(os.path.dirname(target))
     except OSError as fault:
         raise StorageError(f"cannot write {target}", why=fault.strerror or "", hint="nothing was kept of it") from None
     finally:
         if os.path.lexists(new):
             os.unlink(new)
     return os.stat(target).st_size
+
+
+def _copy(source: str, new: str) -> None:
+    """A database with what is still in its log, into a new file on stable storage."""
+    os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, files.FILE_MODE))
+    try:
+        db = apsw.Connection(source, flags=apsw.SQLITE_OPEN_READONLY)
+        db.set_busy_timeout(BUSY_MS)
+        try:
+            db.execute("vacuum into ?", (new,))
+        finally:
+            db.close()
+    except apsw.Error as fault:
+        raise translated(fault, source) from None
+    _sync(new)
+
+
+def _sync(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
 
 
 def check(path: str) -> str:
@@ -80,11 +98,18 @@ def restore(place: Place, source: str) -> str | None:
     if os.path.exists(place.database) and os.path.samefile(source, place.database):
         raise InvalidInput("that is the store itself", hint="name a backup")
     _refuse_living(place)
-    new = place.database + ".restored"
-    with open(source, "rb") as file:
-        files.replace_file(new, file.read())
-    kept = _set_aside(place.database)
-    os.rename(new, place.database)
+    if place.personal:
+        files.private_folders(place.folder)
+    new = f"{place.database}.{os.getpid()}.restored"
+    try:
+        _copy(source, new)
+        _refuse_living(place)  # copying takes its time
+        kept = _set_aside(place.database)
+        os.rename(new, place.database)
+        _sync(place.folder)
+    finally:
+        if os.path.lexists(new):
+            os.unlink(new)
     with Queue(place) as queue:
         # What was running then is not running now: those rows belong to workers that are gone.
         queue.store.run("update workers set boot_id = 'restored'")
@@ -98,7 +123,8 @@ def _refuse_living(place: Place) -> None:
     except (NotFound, StorageError):
         return  # what cannot be opened has no workers either: that is why it is being restored
     if living:
-        raise Conflict(f"{len(living)} workers are running", hint="'queuectl worker stop' first")
+        n = len(living)
+        raise Conflict(f"{n} worker{' is' if n == 1 else 's are'} running", hint="'queuectl worker stop' first")
 
 
 def _set_aside(database: str) -> str | None:

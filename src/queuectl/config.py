@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+AUTO = "auto"
+
+
 class Config(Record):
     """Every setting with its built-in value. Retry limit is fixed in a job when it is added, the rest is read when used."""
 
@@ -25,7 +28,7 @@ class Config(Record):
     capture_env: str = "all"
     max_output: int = 1_000_000_000  # bytes of one run's output; 0: no limit
     output_over: str = "cut"  # when a run writes more: cut (keep head and tail) or kill
-    min_free: int = 100_000_000  # bytes; with less free space no new job starts
+    min_free: int | str = AUTO  # bytes; with less free space no new job starts; `trouble` knows how much is meant
     keep_days: float = 0  # days that ended jobs are kept; 0: for ever
     copy_output: int = 16_000_000  # bytes of one run's output that other machines can read
     object_store: str = ""  # URL of the object store that takes what is large of it
@@ -73,6 +76,10 @@ def _file_or_empty(value: Any, name: str) -> str:
     return value
 
 
+def _size_or_auto(value: Any, name: str) -> int | str:
+    return AUTO if value == AUTO else size_bytes(value, name)
+
+
 def _one_of(*choices: str) -> Callable[[Any, str], str]:
     def check(value: Any, name: str) -> str:
         if value not in choices:
@@ -99,7 +106,7 @@ SETTINGS: dict[str, tuple[Callable[[Any, str], Any], str]] = {
     "capture_env": (_one_of("all", "basic", "none"), "what of the submitter's environment a job gets"),
     "max_output": (size_bytes, "bytes of output kept of a run, for example 500M; 0: no limit"),
     "output_over": (_one_of("cut", "kill"), "when a run writes more: cut out the middle, or end the run"),
-    "min_free": (size_bytes, "bytes; with less free space on its disk no new job starts"),
+    "min_free": (_size_or_auto, "bytes; with less free space on its disk no new job starts; auto: 100M, or 5 % of a disk below 2G"),
     "keep_days": (lambda v, n: _number(v, n, 0, 36500), "days that ended jobs are kept, 0: for ever"),
     "copy_output": (size_bytes, "on PostgreSQL: bytes of a run's output that other machines can read; 0: all"),
     "object_store": (_url_or_empty, "on PostgreSQL: URL of an object store for what is large of it, s3://bucket or file:///folder"),

@@ -6,10 +6,12 @@ import os
 import shutil
 
 from . import backup, bulk, clock, service, trouble, workers
+from .config import Config
 from .errors import NotFound, QueueError
 from .queue import Queue
 from .record import Record
-from .store import stats
+from .settings import ConfigFile
+from .store import pg_sql, stats
 from .store.light import apsw
 
 TYPE_CHECKING = False
@@ -17,10 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .locate import Place
+    from .queue import Settings
 
 FINE, WARNING, WRONG = "ok", "warning", "wrong"
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "glusterfs", "ceph")
 OLD_SQLITE = (3, 51, 3)  # before it two processes could, rarely, damage a database in WAL mode
+# The rows and their sums as they are in one and the same moment, so that nobody has to be kept from writing. Jobs of a pile
+# that is still being added are rows without a sum.
+ROWS_AND_SUMS = """
+select 'rows', state, count(*) from jobs where lane not in (select id from lanes where adder is not null) group by state
+union all select 'sums', state, sum(n) from {sums} group by state"""
 
 
 class Finding(Record):
@@ -34,22 +42,25 @@ class Finding(Record):
 
 def examine(place: Place) -> Iterator[Finding]:
     """Look at everything; never raises for what it finds."""
-    if place.url:
-        yield from _queue(place)
-        yield from _machine()
-        return
+    yield from _queue(place) if place.url else _file(place)
+    yield from _machine()
+    yield from service.examine()
+
+
+def _file(place: Place) -> Iterator[Finding]:
     yield Finding("store", FINE, place.database)
     yield from _modes(place)
     yield _file_system(place)
-    yield _space(place)
+    yield from _settings(place, ConfigFile(place.folder))
     yield _sqlite()
+    grown = trouble.grown_log(place)
+    if grown:
+        yield Finding("log", WARNING, grown, "end that program: the next write makes the log small again")
     damage = backup.check(place.database) if os.path.exists(place.database) else ""
     if damage:
         yield Finding("database", WRONG, damage, "keep the file; 'queuectl restore BACKUP' puts a backup in its place")
     else:
         yield from _queue(place)
-    yield from _machine()
-    yield from service.examine()
 
 
 def _queue(place: Place) -> Iterator[Finding]:
@@ -58,10 +69,9 @@ def _queue(place: Place) -> Iterator[Finding]:
             if queue.store.shared:
                 yield Finding("store", FINE, queue.place.name)
                 yield from _modes(queue.place)
-                yield _space(queue.place)
+                yield from _settings(queue.place, queue.settings)
             else:
                 yield Finding("database", FINE, "whole")
-            yield _settings(queue)
             yield _sums(queue)
             yield from _workers(queue)
             yield _piles(queue)
@@ -75,11 +85,12 @@ def _modes(place: Place) -> Iterator[Finding]:
     """Nobody else may read or write what the commands of this user are in."""
     for path in (place.database, place.database + "-wal", place.logs, place.run):
         try:
-            facts = os.lstat(path)
+            name, facts = os.lstat(path), os.stat(path)  # a link of ours to a folder of ours is fine, whatever its own mode
         except FileNotFoundError:
             continue
-        if facts.st_uid != os.geteuid():
-            yield Finding("owner", WRONG, f"{path} belongs to user {facts.st_uid}", "use it as that user, or chown it")
+        strangers = {name.st_uid, facts.st_uid} - {os.geteuid()}
+        if strangers:
+            yield Finding("owner", WRONG, f"{path} belongs to user {strangers.pop()}", "use it as that user, or chown it")
         elif facts.st_mode & 0o077:
             yield Finding("mode", WRONG, f"others have rights on {path}", f"chmod go-rwx {path}")
     folder = os.stat(place.folder) if os.path.isdir(place.folder) else None
@@ -105,12 +116,23 @@ def _mounted(folder: str) -> str:
     return max(fitting, key=lambda m: len(m[1]))[2] if fitting else ""
 
 
-def _space(place: Place) -> Finding:
+def _settings(place: Place, settings: Settings) -> Iterator[Finding]:
+    """Whether they can be read, and the free space that they ask for."""
+    config = Config()
+    try:
+        config = settings.read()
+        yield Finding("settings", FINE, "readable")
+    except QueueError as fault:
+        yield Finding("settings", WRONG, str(fault), fault.hint)
+    yield _space(place, config)
+
+
+def _space(place: Place, config: Config) -> Finding:
     if not os.path.isdir(place.folder):
         return Finding("disk", FINE, f"{place.folder} is not there yet")
-    low = trouble.disk_is_low(place, 100_000_000)
+    low = trouble.disk_is_low(place, config.min_free)
     if low:
-        return Finding("disk", WRONG, low, "free some space; 'queuectl clean --older 7d' removes old jobs")
+        return Finding("disk", WRONG, low, "free some space: 'queuectl clean --older 7d' removes old jobs")
     return Finding("disk", FINE, f"{shutil.disk_usage(place.folder).free // 1_000_000} MB free")
 
 
@@ -121,26 +143,17 @@ def _sqlite() -> Finding:
     return Finding("SQLite", FINE, version)
 
 
-def _settings(queue: Queue) -> Finding:
-    try:
-        queue.settings.read()
-    except QueueError as fault:
-        return Finding("settings", WRONG, str(fault), fault.hint)
-    return Finding("settings", FINE, "readable")
-
-
 def _sums(queue: Queue) -> Finding:
     """The sums that `status` shows against the rows themselves."""
-    with queue.store.transaction():
-        # Jobs of a pile that is still being added are rows without a sum.
-        hidden = "(select id from lanes where adder is not null)"
-        rows = queue.store.run(f"select state, count(*) from jobs where lane not in {hidden} group by state")
-        kept = stats.by_state(queue.store)
-    counted = {str(state): int(n) for state, n in rows}
-    wrong = [state for state, n in kept.items() if counted.get(state, 0) != n]
+    found: dict[str, dict[str, int]] = {"rows": {}, "sums": {}}
+    sums = f"({pg_sql.COUNTS}) as folded (queue, state, stage, n)" if queue.store.shared else "counts"
+    for what, state, n in queue.store.run(ROWS_AND_SUMS.format(sums=sums)):
+        found[what][state] = int(n)
+    rows, kept = found["rows"], found["sums"]
+    wrong = sorted(state for state in rows | kept if rows.get(state, 0) != kept.get(state, 0))
     if wrong:
         return Finding("sums", WRONG, f"status and rows differ for {', '.join(wrong)}", "report this; the rows are the truth")
-    return Finding("sums", FINE, f"{sum(counted.values())} jobs, as status says")
+    return Finding("sums", FINE, f"{sum(rows.values())} jobs, as status says")
 
 
 def _workers(queue: Queue) -> Iterator[Finding]:

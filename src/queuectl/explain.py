@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import clock, dependencies, limits, shown, spools
+from . import clock, dependencies, limits, shown, spools, trouble
 from .bell import NO_WORKER
 from .model import CALL, COMMAND, TAG, Job, Limit, Query, Serving
 from .schedule import ago, rate_text
@@ -77,6 +77,8 @@ def _waits_for_slot(queue: Queue, job: Job) -> list[str]:
     if queue.store.run("select 1 from lanes where id = ? and adder is not null", (job.lane,)):
         reasons.append("the pile it belongs to is still being added")
     reasons += _nobody_runs(queue, job)
+    if low := trouble.disk_is_low(queue.place, queue.settings.read().min_free):
+        reasons.append(f"{low}; no new job starts here")
     if not reasons:
         ahead = _ahead_of(queue, job)
         reasons.append(f"it waits for a free slot; {ahead} ready jobs come before it" if ahead else "it is the next to start")

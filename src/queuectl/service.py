@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .locate import Place
 
 NAME = "queuectl.service"
+SYSTEMD = "/var/lib/systemd"
 # systemd's defaults end every job with the worker (KillMode) and the worker for a job's greed (OOMPolicy).
 UNIT = """[Unit]
 Description=queuectl worker
@@ -100,21 +101,38 @@ def _systemctl(*words: str) -> str | None:
     done = subprocess.run(["systemctl", "--user", *words], capture_output=True, text=True, timeout=30, check=False)
     if done.returncode and "connect to bus" in done.stderr.lower():
         return None
-    return done.stderr.strip() if done.returncode else ""
+    # `is-active` says on stdout what the unit is instead.
+    return (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}") if done.returncode else ""
 
 
 def examine() -> Iterator[Finding]:
     """The unit, for `doctor`."""
-    from .doctor import FINE, WRONG, Finding
+    from .doctor import FINE, WARNING, WRONG, Finding
 
     path = unit_path()
     if not os.path.exists(path):
         yield Finding("unit", FINE, "not installed")
         return
     with open(path, encoding="utf-8", errors="replace") as file:
-        text = file.read()
-    for line, why in NEEDED.items():
-        if line not in text:
-            yield Finding("unit", WRONG, f"{path} lacks '{line}': {why}", "'queuectl service install' writes it anew")
+        lines = [line.strip() for line in file if not line.lstrip().startswith(("#", ";"))]
+    for needed, why in NEEDED.items():
+        if not any(needed in line for line in lines):
+            yield Finding("unit", WRONG, f"{path} lacks '{needed}': {why}", "'queuectl service install' writes it anew")
+    if _ends_with_the_login():
+        yield Finding("unit", WARNING, "its worker ends when this user logs out", "'loginctl enable-linger' keeps it, from boot on")
     state = _systemctl("is-active", NAME)
-    yield Finding("unit", FINE, f"{path}" + ("" if state is None else ", active" if not state else f", {state}"))
+    if state:
+        yield Finding("unit", WARNING, f"{path}, {state}", f"'systemctl --user enable --now {NAME}' starts it")
+    else:
+        yield Finding("unit", FINE, path if state is None else f"{path}, active")
+
+
+def _ends_with_the_login() -> bool:
+    """Whether this machine would keep the services of a user who is away, and was not told so for this one."""
+    import pwd
+
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return False
+    return os.path.isdir(SYSTEMD) and not os.path.exists(os.path.join(SYSTEMD, "linger", name))

@@ -81,7 +81,14 @@ def service_status(arguments: Arguments) -> int:
 COUNT = Option(("--count",), "jobs at once, default one for each processor", "N")
 COMMANDS = {
     "doctor": Command(doctor, options=(JSON,), example="queuectl doctor", about="Ends with 1 when something is wrong."),
-    "backup": Command(backup, words="FILE", least=1, most=1, example="queuectl backup monday.db", about="While everything runs."),
+    "backup": Command(
+        backup,
+        words="FILE",
+        least=1,
+        most=1,
+        example="queuectl backup monday.db",
+        about="It overwrites nothing. Output (job_logs) and stored inputs (queuectl.db.run/stdin) are files beside the database.",
+    ),
     "restore": Command(
         restore, words="FILE", least=1, most=1, example="queuectl restore monday.db", about="What is there is kept beside it."
     ),

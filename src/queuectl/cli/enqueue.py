@@ -47,7 +47,7 @@ JOB_OPTIONS = (
     Option(("--if-interrupted",), "when a run was cut and nobody knows how it ended: rerun, hold or fail", "WHAT"),
     Option(("--no-retry",), "exit statuses that are not retried", "CODES"),
     Option(("--grace",), "time between TERM and KILL when it is ended", "TIME"),
-    Option(("--leftovers",), "processes that a run leaves behind: leave (and report) or kill", "WHAT"),
+    Option(("--leftovers",), "processes that a run leaves behind: leave (and report those in its process group) or kill", "WHAT"),
     Option(("--memory",), "address space each of its processes may take, for example 2G", "SIZE"),
     Option(("--processes",), "how many processes its user may have, as seen by the job", "N"),
     Option(("--cpu-time",), "processor time each of its processes may use", "TIME"),

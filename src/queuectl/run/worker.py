@@ -150,6 +150,10 @@ class Worker:
         except StorageError:  # a disk may fail once; one that does so twice is told to whoever starts the worker
             recovery.sweep(self)
         self._wanted.look()
+        try:
+            self.terms.look_at_disk()  # before anything is claimed
+        except OSError as trouble:
+            self._say_trouble(str(trouble))
         self._next_tick = monotonic() + self._leased.tick_s
 
     def _signalled(self, number: int, frame: Any) -> None:
@@ -179,7 +183,10 @@ class Worker:
         self._leased.close()
         if self._parent >= 0:
             os.close(self._parent)
-        self.queue.store.checkpoint()
+        try:
+            self.queue.store.checkpoint()
+        except (StorageError, TryAgainLater) as trouble:  # the row has gone: who waited for that may have taken the store away
+            self._say_trouble(trouble.plain)
         self._say(f"worker {self.id} has stopped")
 
     # ------------------------------------------------------------ one turn of the loop
