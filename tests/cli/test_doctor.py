@@ -15,7 +15,7 @@ import pytest
 
 from .conftest import Queuectl
 from .test_crash import parent_of
-from .test_store import sqlite
+from .test_store import outside_reader, sqlite
 
 pytestmark = pytest.mark.engine("sqlite")  # about a file and its folder, unless a test says otherwise
 on_each_engine = pytest.mark.engine("sqlite", "postgres")
@@ -203,20 +203,10 @@ def test_what_is_no_database_is_named(open_queue: Callable[..., Queuectl], conte
 
 def test_a_log_that_grows_behind_a_reader_is_named(used: Queuectl) -> None:
     """Somebody reads and does not stop: the log cannot begin anew. It does when that one has gone."""
-    script = (
-        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('begin'); "
-        "db.execute('select * from jobs').fetchall(); print(flush=True); input()"
-    )
-    reader = subprocess.Popen(
-        [sys.executable, "-c", script, str(used.folder / "queuectl.db")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        assert reader.stdout and reader.stdout.readline()
+    with outside_reader(used.folder / "queuectl.db"):
         used.ok("enqueue", "--from", "-", stdin=b"".join(b"true %s\n" % (b"x" * 90_000) for _ in range(1200)))
         found = [one for one in findings(used) if one["what"] == "log"]
         assert [one["level"] for one in found] == ["warning"] and "open for reading" in found[0]["say"]
-    finally:
-        reader.communicate(b"\n", timeout=20)
     sqlite(used.folder / "queuectl.db", "pragma wal_checkpoint(truncate)")
     assert not [one for one in findings(used) if one["what"] == "log"]
 

@@ -36,6 +36,21 @@ def sqlite(path: Path, statement: str, write: bool = False) -> list[list[object]
     return found
 
 
+@contextlib.contextmanager
+def outside_reader(path: Path) -> Iterator[None]:
+    """Another program reads the database, and does not stop."""
+    script = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('begin'); "
+        "db.execute('select * from jobs').fetchall(); print(flush=True); input()"
+    )
+    reader = subprocess.Popen([sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert reader.stdout and reader.stdout.readline()
+        yield
+    finally:
+        reader.communicate(b"\n", timeout=20)
+
+
 # ---------------------------------------------------------------- found, made, private
 
 
@@ -139,19 +154,9 @@ def test_an_outside_sqlite_reads_the_table_of_jobs_in_wal_mode(queue: Queuectl) 
 
 def test_an_outside_sqlite_that_reads_stops_nobody(queue: Queuectl) -> None:
     queue.ok("enqueue", "--command", "true")
-    script = (
-        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('begin'); "
-        "db.execute('select * from jobs').fetchall(); print(flush=True); input()"
-    )
-    reader = subprocess.Popen(
-        [sys.executable, "-c", script, str(queue.folder / "queuectl.db")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        assert reader.stdout and reader.stdout.readline()
+    with outside_reader(queue.folder / "queuectl.db"):
         queue.drain()
         assert queue.states() == {"1": "completed"}
-    finally:
-        reader.communicate(b"\n", timeout=20)
 
 
 # ---------------------------------------------------------------- damaged, newer, read-only, full

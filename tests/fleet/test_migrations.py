@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -68,18 +67,13 @@ def connected(url: str) -> Iterator[tuple[psycopg.Connection, str]]:
 
 
 @pytest.fixture
-def older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def older(store: str) -> str:
     """The URL of a store of the first version."""
-    if why := postgres.missing():
-        pytest.skip(why)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "here"))
-    url = postgres.url()
-    with connected(url) as (db, schema):
+    with connected(store) as (db, schema):
         db.execute(f'create schema "{schema}"')
         db.execute(migrate.scripts(SCHEMA_FILES)[0][1])
         db.execute(FIRST)
-    yield url
-    postgres.drop(url)
+    return store
 
 
 @pytest.fixture
