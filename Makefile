@@ -48,7 +48,7 @@ bench: $(READY)  ## one table: ours, the floor, other queues; less than ten minu
 bench-quick: $(READY)  ## the same in short, less than two minutes
 	@$(PY) bench/run.py --quick
 
-bench-fleet: $(READY)  ## queues on one PostgreSQL server, ours and others; HOW=--quick: about six minutes
+bench-fleet: $(READY)  ## queues on one PostgreSQL server, ours and others; HOW=--quick: about thirteen minutes
 	@$(PY) bench/fleet.py $(HOW)
 
 bench-setup: $(READY)  ## install the queues that the bench compares with; skips loudly what it cannot

@@ -58,15 +58,15 @@ class Ringer:
         """Returns how many workers there are; None when it rings later, or could not. Never raises: what it tells of has
         been committed."""
         with self._store.lock:
-            return self._now(name) if self._is_time(name) else None
+            return self._now(name) if self._now_or_later(name) else None
 
     def ring_behind(self, name: str) -> tuple[str, tuple[str]] | None:
         """The same for what is on its way to be committed: the ring that is to follow it at once, if it is time for one. When
         it has left, `note` says so."""
-        return (RING, (channel(self._store.store_id, name),)) if self._is_time(name) else None
+        return (RING, (channel(self._store.store_id, name),)) if self._now_or_later(name) else None
 
-    def _is_time(self, name: str) -> bool:
-        """Else it rings later."""
+    def _now_or_later(self, name: str) -> bool:
+        """Whether it may ring now; else it rings later."""
         at = self._rung.get(name, -1.0) + QUIET_S.get(name, 0.05)
         if monotonic() >= at:
             return True
