@@ -14,7 +14,7 @@ import pytest
 from .conftest import Queuectl
 from .test_store import sqlite
 
-pytestmark = pytest.mark.engine("sqlite")  # PostgreSQL has its own, see the last test
+pytestmark = [pytest.mark.wide, pytest.mark.engine("sqlite")]  # PostgreSQL has its own, see the last test
 
 Opener = Callable[..., Queuectl]
 # Tells each job once it is stored.

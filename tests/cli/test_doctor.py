@@ -17,7 +17,7 @@ from .conftest import Queuectl
 from .test_crash import parent_of
 from .test_store import outside_reader, sqlite
 
-pytestmark = pytest.mark.engine("sqlite")  # about a file and its folder, unless a test says otherwise
+pytestmark = [pytest.mark.wide, pytest.mark.engine("sqlite")]  # about a file and its folder, unless a test says otherwise
 on_each_engine = pytest.mark.engine("sqlite", "postgres")
 
 LINGER = Path("/var/lib/systemd/linger", pwd.getpwuid(os.geteuid()).pw_name)

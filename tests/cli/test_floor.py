@@ -12,6 +12,8 @@ import pytest
 from .conftest import Queuectl
 from .test_store import small_disk as small_disk
 
+pytestmark = pytest.mark.wide
+
 NO_DISK_HAS = "1000T"
 SLOW_POLL_S = 5.0
 

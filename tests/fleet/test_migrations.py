@@ -41,6 +41,8 @@ from information_schema.columns where table_schema = %s"""
 KILLED_AT = """
 import os, sys, queuectl
 from queuectl.store.pg_connection import PostgresConnection
+
+pytestmark = pytest.mark.wide
 url, at, applied = sys.argv[1:]
 plain = PostgresConnection.apply_schema
 def apply_schema(store, script, version):

@@ -54,6 +54,8 @@ def test_a_restart_brings_new_code_to_keeper_and_worker_under_a_running_job(mach
 CPU_S, MEMORY = 1.0, 60_000_000
 BURN = f"""
 import os, sys, time
+
+pytestmark = pytest.mark.wide
 folder, held = sys.argv[1], b"x" * {MEMORY}
 while time.process_time() < {CPU_S}:
     pass
