@@ -26,6 +26,8 @@ KEEPER = """
 import sys
 sys.executable = sys.argv.pop(1)
 from queuectl.run.keeper import Keeper
+
+pytestmark = pytest.mark.wide
 sys.exit(Keeper(sys.argv[1:]).run())
 """
 

@@ -12,6 +12,8 @@ import queuectl
 
 from .conftest import Machine
 
+pytestmark = pytest.mark.wide
+
 
 def enqueued(machine: Machine, *words: str) -> queuectl.Job:
     """The job that the command line has added, ended."""
