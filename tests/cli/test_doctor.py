@@ -15,7 +15,7 @@ import pytest
 
 from .conftest import Queuectl
 from .test_crash import parent_of
-from .test_store import outside_reader, sqlite
+from .test_store import FILLER, damage, outside_reader, sqlite
 
 pytestmark = [pytest.mark.wide, pytest.mark.engine("sqlite")]  # about a file and its folder, unless a test says otherwise
 on_each_engine = pytest.mark.engine("sqlite", "postgres")
@@ -180,13 +180,9 @@ def test_sums_that_do_not_fit_the_rows_are_named_by_their_state(used: Queuectl) 
 
 
 def test_a_damaged_database_is_named_and_a_backup_mends_it(used: Queuectl) -> None:
-    used.ok("enqueue", "--from", "-", stdin=b"echo some text to fill the pages with\n" * 2000)
+    used.ok("enqueue", "--from", "-", stdin=FILLER)
     used.ok("backup", "good.db")
-    path = used.folder / "queuectl.db"
-    sqlite(path, "pragma wal_checkpoint(truncate)")
-    with path.open("r+b") as file:
-        file.seek(8192)
-        file.write(b"\xaa" * 200_000)
+    damage(used)
     one = the_one(used, "database", "wrong")
     assert "queuectl restore BACKUP" in one["mend"]
     used.ok("restore", "good.db")

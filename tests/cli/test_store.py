@@ -36,6 +36,18 @@ def sqlite(path: Path, statement: str, write: bool = False) -> list[list[object]
     return found
 
 
+FILLER = b"echo some text to fill the pages with\n" * 2000
+
+
+def damage(queue: Queuectl) -> None:
+    """Write over pages in the middle of the database, which `FILLER` has made long enough."""
+    path = queue.folder / "queuectl.db"
+    sqlite(path, "pragma wal_checkpoint(truncate)")
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xaa" * 200_000)
+
+
 @contextlib.contextmanager
 def outside_reader(path: Path) -> Iterator[None]:
     """Another program reads the database, and does not stop."""
@@ -176,13 +188,9 @@ def test_what_is_no_database_is_refused_by_name_and_left_alone(open_queue: Opene
 
 
 def test_a_database_damaged_in_the_middle_is_reported_not_lost(queue: Queuectl) -> None:
-    queue.ok("enqueue", "--from", "-", stdin=b"echo some text to fill the pages with\n" * 2000)
+    queue.ok("enqueue", "--from", "-", stdin=FILLER)
     queue.drain("--queue", "none")
-    path = queue.folder / "queuectl.db"
-    sqlite(path, "pragma wal_checkpoint(truncate)")
-    with path.open("r+b") as file:
-        file.seek(8192)
-        file.write(b"\xaa" * 200_000)
+    damage(queue)
     done = queue("list", "--json")
     assert done.rc == 7 and "damaged" in done.err and "Traceback" not in done.err
 

@@ -253,7 +253,7 @@ class TakeOver:
         Those that are there are listed before the books are read again: a keeper writes before it reaps.
         """
         cookie = spawn.cookie_of(self._worker.store_id, job)
-        found = ProcessTable(0).leaders(cookie)  # all: see the tick above
+        found = ProcessTable(0).leaders(cookie)  # all: our clock and that of /proc may differ by a tick
         self._books.refresh()
         return first_begun(found | self._books.marked(mark.of(cookie)))
 
