@@ -53,7 +53,6 @@ def test_a_job_outlives_three_crashes_of_its_worker_in_a_row(queue: Queuectl) ->
     assert (queue.states(), runs(queue)) == ({"1": "completed"}, 1)
 
 
-@pytest.mark.wide
 def test_when_worker_and_keeper_are_killed_the_next_worker_takes_the_running_job_over(queue: Queuectl) -> None:
     queue.ok("worker-start")
     queue.ok("enqueue", "--command", ALONE.format(2))
@@ -83,7 +82,6 @@ def test_when_everything_is_killed_the_job_is_run_again(queue: Queuectl) -> None
     assert (job["attempts"], job["interruptions"]) in {(1, 1), (2, 0)}
 
 
-@pytest.mark.wide
 def test_another_worker_that_runs_already_takes_the_jobs_of_a_dead_one_within_twenty_seconds(queue: Queuectl) -> None:
     queue.ok("enqueue", "--queue", "a", "--command", "echo $$ > pid; echo run >> ran; test $(wc -l < ran) = 2 || exec sleep 60")
     first = queue.start("worker", "start", "--queue", "a")

@@ -32,7 +32,6 @@ def expect_rows(page: Any, n: int) -> None:
     comes(page, f"document.querySelectorAll('q-jobs tbody tr').length === {n}")
 
 
-@pytest.mark.wide
 def test_filters_and_search_narrow_the_table_and_stand_in_the_address(many: Site, eyes: Eyes) -> None:
     page = eyes.open(many, "/#/jobs")
     expect_rows(page, 50)
@@ -60,7 +59,6 @@ def test_filters_and_search_narrow_the_table_and_stand_in_the_address(many: Site
     assert shared.get_by_label("Order").input_value() == "oldest"
 
 
-@pytest.mark.wide
 def test_pages_go_on_where_the_last_one_ended_and_back(many: Site, eyes: Eyes) -> None:
     page = eyes.open(many, "/#/jobs?queue=later&sort=oldest")
     expect_rows(page, 50)
@@ -75,7 +73,6 @@ def test_pages_go_on_where_the_last_one_ended_and_back(many: Site, eyes: Eyes) -
     expect_rows(page, 20)
 
 
-@pytest.mark.wide
 def test_an_order_by_priority_shows_what_starts_next(many: Site, eyes: Eyes) -> None:
     page = eyes.open(many, "/#/jobs?queue=later&sort=priority")
     expect_rows(page, 50)
@@ -126,7 +123,6 @@ def test_rows_change_in_place_and_new_jobs_come_in_by_themselves(many: Site, eye
     page.wait_for_selector(f"q-jobs tr:has-text('{job}') .state:has-text('dead')")
 
 
-@pytest.mark.wide
 def test_new_jobs_do_not_push_away_what_somebody_works_on(many: Site, eyes: Eyes) -> None:
     page = eyes.open(many, "/#/jobs")
     expect_rows(page, 50)
@@ -140,7 +136,6 @@ def test_new_jobs_do_not_push_away_what_somebody_works_on(many: Site, eyes: Eyes
     comes(page, f"document.querySelector('q-jobs .id').textContent !== '{first}'")
 
 
-@pytest.mark.wide
 def test_nothing_found_says_so_and_leads_back(many: Site, eyes: Eyes) -> None:
     page = eyes.open(many, "/#/jobs?q=no+such+thing")
     page.get_by_role("link", name="Show all jobs").click()

@@ -74,7 +74,6 @@ def test_queues_are_paused_served_and_limited(site: Site, eyes: Eyes) -> None:
     page.wait_for_selector("tr:has-text('api.example.org:443')", state="detached")
 
 
-@pytest.mark.wide
 def test_a_wrong_value_is_refused_with_the_reason(site: Site, eyes: Eyes) -> None:
     eyes.allowed += ["400", "422"]
     page = eyes.open(site, "/#/settings")
@@ -88,7 +87,6 @@ def test_a_wrong_value_is_refused_with_the_reason(site: Site, eyes: Eyes) -> Non
     assert site.ctl("config", "get", "kill_grace") == "7"
 
 
-@pytest.mark.wide
 def test_workers_show_what_they_run_and_are_stopped(open_site: Any, eyes: Eyes) -> None:
     site = open_site("--count", "3")
     site.add("sleep 100", "--id", "nap")
@@ -109,7 +107,6 @@ KINDS: list[tuple[str, dict[str, str], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.wide
 def test_jobs_of_each_kind_are_added_by_the_form(site: Site, eyes: Eyes) -> None:
     page = eyes.open(site, "/#/jobs")
     for kind, fields, expected in KINDS:
@@ -139,7 +136,6 @@ def test_the_form_says_which_field_is_wrong(site: Site, eyes: Eyes) -> None:
     assert page.evaluate("document.activeElement.getAttribute('aria-invalid')") == "true"
 
 
-@pytest.mark.wide
 def test_schedules_are_added_paused_run_and_removed(site: Site, eyes: Eyes) -> None:
     page = eyes.open(site, "/#/schedules")
     page.get_by_role("button", name="New schedule").click()
@@ -159,7 +155,6 @@ def test_schedules_are_added_paused_run_and_removed(site: Site, eyes: Eyes) -> N
     page.wait_for_selector("text=Nothing is added again and again")
 
 
-@pytest.mark.wide
 def test_spools_show_which_packet_they_wait_for(site: Site, eyes: Eyes) -> None:
     folder = site.folder / "packets"
     subprocess.run([*PROGRAM, "fspl", "queue-init", "-q", str(folder)], check=True, env=site.env, timeout=20)
@@ -190,7 +185,6 @@ def shared(open_site: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     postgres.drop(url)
 
 
-@pytest.mark.wide
 def test_the_folder_of_a_spool_is_named_with_its_machine_where_the_queue_has_several(shared: Site, eyes: Eyes) -> None:
     for name in ("near", "far"):
         folder = shared.folder / name
@@ -208,7 +202,6 @@ def test_the_folder_of_a_spool_is_named_with_its_machine_where_the_queue_has_sev
     assert far.get_by_role("button", name="Skip").count() == 0, "the number of its next packet is in its folder, over there"
 
 
-@pytest.mark.wide
 def test_a_queue_of_several_machines_lets_a_browser_in_and_shows_output_as_it_is_written(shared: Site, eyes: Eyes) -> None:
     go_on = shared.folder / "go-on"
     job = shared.add(f"echo first; until test -e {go_on}; do sleep 0.1; done; echo second")

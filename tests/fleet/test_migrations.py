@@ -17,6 +17,8 @@ import queuectl
 from queuectl.store import migrate, pg_link
 from queuectl.store.pg_connection import SCHEMA_FILES, SCHEMA_VERSION
 
+pytestmark = pytest.mark.wide
+
 # As a program of the first version has left it: one job that has run a minute ago, one that waits, and their sums.
 FIRST = """
 insert into meta values ('store_id', '0123456789abcdef'), ('schema', '1');
@@ -41,8 +43,6 @@ from information_schema.columns where table_schema = %s"""
 KILLED_AT = """
 import os, sys, queuectl
 from queuectl.store.pg_connection import PostgresConnection
-
-pytestmark = pytest.mark.wide
 url, at, applied = sys.argv[1:]
 plain = PostgresConnection.apply_schema
 def apply_schema(store, script, version):
@@ -126,7 +126,6 @@ def test_many_that_open_an_older_store_at_once_bring_it_up_to_date_once(older: s
     kept_and_works(older)
 
 
-@pytest.mark.wide
 def test_killed_between_any_two_versions_the_next_goes_on_from_there(older: str, shapes: list[Shape]) -> None:
     for number in range(2, SCHEMA_VERSION + 1):
         for applied in ("", "applied"):

@@ -21,13 +21,13 @@ from queuectl.run.keeper import DEATHS_MAX
 
 from .conftest import Machine
 
+pytestmark = pytest.mark.wide
+
 CTRL_C = b"\x03"
 KEEPER = """
 import sys
 sys.executable = sys.argv.pop(1)
 from queuectl.run.keeper import Keeper
-
-pytestmark = pytest.mark.wide
 sys.exit(Keeper(sys.argv[1:]).run())
 """
 
@@ -97,7 +97,6 @@ def test_where_a_worker_has_worked_before_no_trouble_is_taken_for_hopeless(machi
     works_again(machine, keeper)
 
 
-@pytest.mark.wide
 def test_a_worker_that_has_worked_before_is_started_for_ever(machine: Machine) -> None:
     keeper = keeper_with_a_past(machine, FIRST["killed"], "exit 1")
     eventually(lambda: starts(machine) > DEATHS_MAX + 3, 60)

@@ -20,6 +20,8 @@ import queuectl
 from .conftest import Machine
 from .test_keeper import keeper_of
 
+pytestmark = pytest.mark.wide
+
 # ---------------------------------------------------------------- new code
 
 
@@ -54,8 +56,6 @@ def test_a_restart_brings_new_code_to_keeper_and_worker_under_a_running_job(mach
 CPU_S, MEMORY = 1.0, 60_000_000
 BURN = f"""
 import os, sys, time
-
-pytestmark = pytest.mark.wide
 folder, held = sys.argv[1], b"x" * {MEMORY}
 while time.process_time() < {CPU_S}:
     pass
@@ -98,7 +98,6 @@ class Burning:
         assert MEMORY < attempt.memory_max < 200_000_000
 
 
-@pytest.mark.wide
 def test_a_job_that_ends_between_two_workers_is_recorded_with_its_true_end_and_use(machine: Machine) -> None:
     burning = Burning(machine)
     machine.worker()
@@ -110,7 +109,6 @@ def test_a_job_that_ends_between_two_workers_is_recorded_with_its_true_end_and_u
     burning.is_recorded_as_it_was()
 
 
-@pytest.mark.wide
 def test_a_job_that_ends_after_its_worker_was_killed_is_recorded_with_its_true_end_and_use(machine: Machine) -> None:
     """The next worker begins when the test says so."""
     burning = Burning(machine)
@@ -126,7 +124,6 @@ def test_a_job_that_ends_after_its_worker_was_killed_is_recorded_with_its_true_e
     assert keeper.poll() is None
 
 
-@pytest.mark.wide
 def test_a_job_that_was_taken_over_is_recorded_with_its_use_before_that(machine: Machine) -> None:
     burning = Burning(machine)
     machine.worker()
@@ -137,7 +134,6 @@ def test_a_job_that_was_taken_over_is_recorded_with_its_use_before_that(machine:
     burning.is_recorded_as_it_was()
 
 
-@pytest.mark.wide
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: NO keeper was slowed down")
 def test_a_keeper_tells_what_a_job_has_used_before_anybody_can_have_read_its_end(machine: Machine) -> None:
     """It reaps the job half a second after it has written down how that ended."""

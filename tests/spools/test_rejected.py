@@ -12,7 +12,6 @@ from .conftest import Folder, Spooled
 pytestmark = pytest.mark.wide
 
 
-@pytest.mark.wide
 def test_what_is_renamed_into_place_and_is_no_packet_goes_to_rejected_with_the_reason(place: Spooled) -> None:
     place.worker()
     place.attach(*place.tracing())
@@ -24,7 +23,6 @@ def test_what_is_renamed_into_place_and_is_no_packet_goes_to_rejected_with_the_r
     place.done(1)
 
 
-@pytest.mark.wide
 def test_what_cannot_be_rejected_stays_and_is_told_of(place: Spooled) -> None:
     place.worker()
     place.attach(*place.tracing())
@@ -60,7 +58,6 @@ def test_two_packets_with_one_number_are_neither_run_nor_lost(place: Spooled) ->
     assert place.trace == ["1"]
 
 
-@pytest.mark.wide
 def test_what_a_verifier_does_not_vouch_for_is_never_run(place: Spooled) -> None:
     place.worker()
     place.attach("--verify", "grep -q signed", *place.tracing())

@@ -238,7 +238,7 @@ def test_what_was_accepted_is_done_whichever_process_is_killed(
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         eventually(lambda before=before: len(accepted) > before + 20, PATIENCE_S)
-    eventually(lambda: all(server.pids(part) for part in PARTS), PATIENCE_S)
+    eventually(lambda: all(server.pids(part) for part in PARTS) and _answers(server), PATIENCE_S)
     over.set()
     for pusher in pushers:
         pusher.join()
