@@ -118,6 +118,17 @@ def works_again(machine: Machine, keeper: subprocess.Popen[Any]) -> None:
     assert keeper.poll() is None
 
 
+@pytest.mark.engine("sqlite")
+def test_a_keeper_sees_to_the_children_of_its_workers_while_it_pauses(machine: Machine) -> None:
+    left = machine.folder / "left"
+    leave = f"setsid sh -c 'sleep 0.2; echo $$ > {left}.new; mv {left}.new {left}' &"
+    text = f'test "$(wc -c < {machine.folder}/starts)" -lt {DEATHS_MAX} || {{ {leave} }}\nexit 1'
+    keeper_of(machine, text)  # it pauses for 1.6 s after the one that leaves a child
+    eventually(left.exists)
+    eventually(lambda: not Path("/proc", left.read_text().strip()).exists())
+    assert time.time() - left.stat().st_mtime < 1
+
+
 # ---------------------------------------------------------------- several at once
 
 

@@ -16,6 +16,7 @@ import pytest
 from behaviour.harness import alive, eventually
 
 import queuectl
+from queuectl import workers
 
 from .conftest import Machine
 from .test_keeper import keeper_of
@@ -25,20 +26,29 @@ pytestmark = pytest.mark.wide
 # ---------------------------------------------------------------- new code
 
 
+class Code:
+    """A copy of the program, which the machine's processes run from now on: it changes beneath them."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._package = Path(shutil.copytree(Path(queuectl.__file__).parent, machine.folder / "code" / "queuectl"))
+        machine.environ["PYTHONPATH"] = str(self._package.parent)
+
+    def begins(self, name: str, with_text: str) -> None:
+        """A file of the package as it was, but that this comes first in it."""
+        plain, first = Path(queuectl.__file__).with_name("run") / name, "from __future__ import annotations\n"
+        (self._package / "run" / name).write_text(plain.read_text().replace(first, first + with_text, 1))
+
+
 def test_a_restart_brings_new_code_to_keeper_and_worker_under_a_running_job(machine: Machine) -> None:
     """Each of the two files says that it ran, as what, and in which process."""
-    package = machine.folder / "code" / "queuectl"
-    shutil.copytree(Path(queuectl.__file__).parent, package)
-    machine.environ["PYTHONPATH"] = str(package.parent)
+    code = Code(machine)
     keeper = machine.worker()
     job = machine.add(machine.until("go") + "; (exit 6)", max_retries=0)
     pid, before = machine.ledger.began(job.id), machine.the_worker()
     ran = machine.folder / "ran"
     ran.mkdir()
     for name in ("keeper", "process"):
-        path, first = package / "run" / f"{name}.py", "from __future__ import annotations\n"
-        new = f"import os\nopen(f'{ran}/{name} as {{__name__}} in {{os.getpid()}}', 'w').close()\n"
-        path.write_text(path.read_text().replace(first, first + new, 1))
+        code.begins(f"{name}.py", f"import os\nopen(f'{ran}/{name} as {{__name__}} in {{os.getpid()}}', 'w').close()\n")
     restart = machine.command("worker", "restart")
     assert restart.returncode == 0, restart.stderr
     after = machine.another_worker(before)
@@ -49,6 +59,57 @@ def test_a_restart_brings_new_code_to_keeper_and_worker_under_a_running_job(mach
     machine.say("go")
     [done] = machine.queue.wait(job.id, timeout=60)
     assert (done.exit_code, done.run, done.interruptions, machine.ledger.starts()) == (6, 1, 0, {job.id: 1})
+
+
+@pytest.mark.engine("sqlite")
+def test_new_code_that_cannot_be_loaded_ends_neither_keeper_nor_job_and_is_tried_until_it_can(machine: Machine) -> None:
+    code = Code(machine)
+    keeper = machine.worker()
+    job = machine.add(machine.until("go") + "; (exit 6)", max_retries=0)
+    pid, before = machine.ledger.began(job.id), machine.the_worker()
+    code.begins("keeper.py", "this is no Python\n")
+    restart = machine.command("worker", "restart")
+    assert restart.returncode == 7
+    assert restart.stderr.startswith("queuectl: not every worker has begun anew: 1 ended and 0 began")
+    assert keeper.poll() is None
+    assert alive(pid)
+    said = (machine.folder / "worker.out").read_text()
+    assert "the keeper cannot be renewed (it cannot be loaded); going on with the one there is" in said
+    machine.say("go")
+    code.begins("keeper.py", "")
+    machine.another_worker(before)
+    [done] = machine.queue.wait(job.id, timeout=60)
+    assert (done.exit_code, done.run, done.interruptions) == (6, 1, 0)
+
+
+@pytest.mark.engine("sqlite")
+def test_a_signal_that_comes_while_a_keeper_changes_its_code_is_heard_by_the_new_one(machine: Machine) -> None:
+    code, begun = Code(machine), machine.folder / "begun"
+    keeper = machine.worker()
+    job = machine.add(machine.until("go"))
+    machine.ledger.began(job.id)
+    code.begins("keeper.py", f"if __name__ == '__main__':\n    import time; open('{begun}', 'w'); time.sleep(1)\n")
+    workers.ask(machine.queue, machine.queue.store.workers(), "restart")
+    eventually(begun.exists)
+    keeper.terminate()
+    machine.say("go")
+    assert keeper.wait(60) == 0
+    assert machine.queue.get(job.id).state == "completed"
+
+
+@pytest.mark.engine("sqlite")
+def test_a_keeper_that_was_started_with_ends_of_children_ignored_sees_them_all_the_same(machine: Machine) -> None:
+    deaf = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        machine.worker()
+    finally:
+        signal.signal(signal.SIGCHLD, deaf)
+    job = machine.add(machine.until("go") + "; (exit 6)", max_retries=0)
+    machine.ledger.began(job.id)
+    machine.kill_worker()
+    machine.say("go")
+    [done] = machine.queue.wait(job.id, timeout=60)
+    assert (done.exit_code, done.run, done.interruptions) == (6, 1, 0)
 
 
 # ---------------------------------------------------------------- what is recorded of a run that was taken over

@@ -5,7 +5,10 @@ and when they end the keeper writes their wait status into its own journal befor
 worker again at once; the new worker adopts what runs and learns from the journal what has ended. The keeper opens no
 database, so that it stays small and nothing of the queue can hurt it. Beside workers it keeps parts (`parts`).
 
-    waitid(any child, WNOWAIT) → was it the worker? start another : write its end to the journal → reap → wait
+    waitid(any child, WNOWAIT) → was it the worker? start another : write its end to the journal → reap → next, or wait
+
+Signals have no handlers here. They are blocked from its first instant to its last, through every `exec`, and waited for
+when there is nothing else to do: none comes at a wrong time, and none is lost.
 
 It ends with a worker that ended in good order, else when no child is left; while it has parts, when it is told to. It
 renews itself by `exec` (children and the subreaper mark outlive that) when the worker asks for it: an upgrade. If the
@@ -24,10 +27,9 @@ from . import mark, system
 from .ends import End, EndsBook, path_of
 from .parts import ON_DEMAND, Parts, kept_sockets
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import FrameType
-
+MODULE = "queuectl.run.keeper"
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+HEARD = (*STOPPING, *ON_DEMAND, signal.SIGCHLD)
 PR_SET_CHILD_SUBREAPER = 36
 RENEW = 85  # the worker's exit status that asks for new code under running jobs
 LEFT = 86  # its exit status when it was told to leave them running
@@ -52,6 +54,7 @@ class Keeper:
         self.proven = PROVEN in arguments[3].split(",")
         self.parts = Parts(arguments[5:], arguments[0], self.me)
         self.workers: dict[int, float] = {}  # pid → when it was started
+        self.due: list[float] = []  # when others are to be started
         self.heir = 0  # the worker that starts the parts should it have to take the keeper's place
         self.pause = 0.0
         self.deaths = 0  # in a row, without a good run between
@@ -63,52 +66,66 @@ class Keeper:
 
     def run(self) -> int:
         become_subreaper()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self.forward)
-        for number in ON_DEMAND:
-            signal.signal(number, self.want)
-        for _ in range(int(self.arguments[4])):
-            self.start_worker()
-        self.parts.start()
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # an inherited "ignore" throws exit statuses away
+        self.begin()
         self.watch()
         if not self.somebody_will_ask():
             self.book.remove()
         return self.code
+
+    def begin(self) -> None:
+        self.due = [monotonic()] * int(self.arguments[4])
+        self.start_due_workers()
+        self.parts.start()
 
     def somebody_will_ask(self) -> bool:
         """A worker that left jobs running has not been taken over yet: who does that must learn here how they ended."""
         folder = os.path.dirname(self.book.path)
         return any(name.startswith("worker-") and name.endswith(".journal") for name in os.listdir(folder))
 
-    def forward(self, number: int, frame: FrameType | None) -> None:
+    def hear(self) -> None:
+        """Wait for a signal, a child's end among them, at most until something is to be started."""
+        due = min([*self.due, *self.parts.due()], default=None)
+        heard = signal.sigwaitinfo(HEARD) if due is None else signal.sigtimedwait(HEARD, max(0.0, due - monotonic()))
+        number = signal.Signals(heard.si_signo) if heard else signal.SIGCHLD
+        if number in STOPPING:
+            self.forward(number)
+        elif number in ON_DEMAND:
+            self.want(ON_DEMAND[number])
+
+    def forward(self, number: signal.Signals) -> None:
         """Pass a signal on to the workers, once; they have process groups of their own so that Ctrl-C comes this way.
 
         The second of them ends what runs, so a hang-up does not count after another: whose server dies may hear several.
         """
         if self.stopping and number == signal.SIGHUP:
             return
-        self.parts.end(signal.SIGTERM, faces=self.stopping or not self.workers, again=self.stopping)
+        self.parts.end(signal.SIGTERM, faces=self.stopping or not self.keeps_workers, again=self.stopping)
         self.stopping = self.over = True
         for worker in self.workers:
             os.kill(worker, signal.SIGTERM)  # not reaped yet, so the number is still its own
 
-    def want(self, number: int, frame: FrameType | None) -> None:
+    def want(self, part: str) -> None:
         if not (self.stopping or self.renewing):
             queues, flags = self.arguments[2:4]
-            self.parts.want(ON_DEMAND[signal.Signals(number)], f"queues={queues};flags={flags};idle=60")
+            self.parts.want(part, f"queues={queues};flags={flags};idle=60")
 
     def watch(self) -> None:
         """Wait for children until none is left, or no worker and none of its jobs: a process that a job has left
         behind holds nobody up."""
         while self.goes_on():
+            self.start_due_workers()
+            self.parts.start_due()
             try:
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
             except ChildProcessError:
-                if self.parts.rest():
-                    continue
-                return
-            assert found is not None
-            if found.si_pid in self.workers:
+                if not (self.due or self.parts):
+                    return
+                found = None
+            if found is None:
+                self.hear()
+            elif found.si_pid in self.workers:
                 self.worker_ended(found)
             elif found.si_pid in self.parts.running:
                 self.part_ended(found)
@@ -117,11 +134,27 @@ class Keeper:
 
     def goes_on(self) -> bool:
         """Whether there is something left to wait for; parts end after the workers have."""
-        if (self.over or self.renewing or not self.parts.asked) and not self.workers:
+        if (self.over or self.renewing or not self.parts.asked) and not self.keeps_workers:
             self.parts.end(signal.SIGHUP if self.renewing and not self.over else signal.SIGTERM, faces=True)
             if self.renewing and not self.over and not self.parts.running:
-                renew(self.arguments)
-        return bool(self.workers or self.parts or self.jobs_left)
+                self.renew()
+        return bool(self.keeps_workers or self.parts or self.jobs_left)
+
+    @property
+    def keeps_workers(self) -> bool:
+        return bool(self.workers or self.due)
+
+    def renew(self) -> None:
+        """Become the new code's keeper. When that cannot even be loaded, go on: this code knows what its children are."""
+        why = "it cannot be loaded"
+        try:
+            if loads(sys.executable):
+                become(self.arguments)
+        except OSError as fault:
+            why = fault.strerror or str(fault)
+        say(f"the keeper cannot be renewed ({why}); going on with the one there is")
+        self.renewing = False
+        self.begin()
 
     def worker_ended(self, found: os.waitid_result) -> None:
         """In good order, or without hope: stay only for the jobs that are left. Otherwise start it again."""
@@ -144,28 +177,35 @@ class Keeper:
             if hopeless and not final:
                 say(f"the worker died {self.deaths} times before it could begin; it is not started again")
             return
+        if self.renewing:
+            return  # the new keeper starts them all
         self.pause = 0.0 if lived else min(PAUSE_S_MAX, self.pause * 2 or 0.05)
         then = f" in {self.pause:g} s" if self.pause > 1 else ""
         say(f"the worker died ({describe(found)}); its jobs run on, starting it again{then}")
-        sleep(self.pause)
-        self.start_worker()
+        self.due.append(monotonic() + self.pause)
 
     def part_ended(self, found: os.waitid_result) -> None:
         """Start it again, unless it ended as it should, or cannot work from the very start."""
         part, good = self.parts.ended(found.si_pid)
         os.waitpid(found.si_pid, 0)
         code = exit_code(found)
-        if code == 0 or self.over or self.renewing or not (self.workers or self.parts.asked):
+        if code == 0 or self.over or self.renewing or not (self.keeps_workers or self.parts.asked):
             return
         self.proven = self.proven or good
         if code in HOPELESS and not self.proven and part in self.parts.asked:
             self.code = code
-            self.forward(signal.SIGTERM, None)
+            self.forward(signal.SIGTERM)
             return
         pause = self.parts.start_again(part, good or code == RENEW)
         if code != RENEW:
             then = f" in {pause:g} s" if pause > 1 else ""
             say(f"part {part.partition('=')[0]} died ({describe(found)}); starting it again{then}")
+
+    def start_due_workers(self) -> None:
+        waiting, now = self.due, monotonic()
+        self.due = [moment for moment in waiting if moment > now]
+        for _ in range(len(waiting) - len(self.due)):
+            self.start_worker()
 
     def start_worker(self) -> None:
         """The worker is told who its keeper is: killed in this moment, the keeper could not be found by asking for it."""
@@ -173,13 +213,12 @@ class Keeper:
         command = [sys.executable, "-m", "queuectl.run.process", *inherited, str(self.me[0]), str(self.me[1])]
         # Signals that come before the worker can act on them wait for it.
         blocked = [signal.SIGTERM, signal.SIGINT]
-        worker = 0
-        while not worker:
-            try:
-                worker = os.posix_spawn(sys.executable, command, os.environ, setpgroup=0, setsigmask=blocked)
-            except OSError as fault:
-                say(f"the worker cannot be started now: {fault.strerror}; trying again")
-                sleep(SPAWN_AGAIN_S)
+        try:
+            worker = os.posix_spawn(sys.executable, command, os.environ, setpgroup=0, setsigmask=blocked)
+        except OSError as fault:
+            say(f"the worker cannot be started now: {fault.strerror}; trying again")
+            self.due.append(monotonic() + SPAWN_AGAIN_S)
+            return
         self.workers[worker] = monotonic()
         self.heir = self.heir if self.heir in self.workers else worker
         if self.stopping:
@@ -227,12 +266,24 @@ def describe(found: os.waitid_result) -> str:
     return f"signal {found.si_status}"
 
 
-def renew(arguments: list[str]) -> None:
-    """Become a new keeper with new code; the children stay, and so do the listening sockets."""
-    signal.setitimer(signal.ITIMER_REAL, 0)
+def become(arguments: list[str]) -> None:
+    """Be a new keeper, with the code that is there now; the children stay, and so do the listening sockets. Signals that come
+    meanwhile wait for it. Raises OSError: nothing has changed."""
     for fd in kept_sockets():
         os.set_inheritable(fd, True)
-    os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *arguments])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+    try:
+        os.execv(sys.executable, [sys.executable, "-m", MODULE, *arguments])
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
+
+
+def loads(interpreter: str) -> bool:
+    """Whether the code that is there now is a keeper's. Raises OSError."""
+    silent = [(os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)]
+    trial = os.posix_spawn(interpreter, [interpreter, "-c", f"import {MODULE}"], os.environ, file_actions=silent)
+    return os.waitpid(trial, 0)[1] == 0
 
 
 def become_subreaper() -> None:

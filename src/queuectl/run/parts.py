@@ -14,11 +14,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from time import monotonic, sleep
+from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType
+    from collections.abc import Iterable
 
 PARTS = {
     "web": "queuectl.doors.http.process",
@@ -47,7 +47,7 @@ class Parts:
         self._sockets = kept_sockets()
 
     def start(self) -> None:
-        signal.signal(signal.SIGALRM, self._alarm)
+        self._ending = False
         for part in self.asked:
             self._start(part)
 
@@ -89,23 +89,18 @@ class Parts:
         pause = self._pauses.get(part, 0.0)
         self._pauses[part] = min(PAUSE_S_MAX, pause * 2 or 0.1)
         self._due[part] = monotonic() + pause
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, pause))  # the keeper itself goes on waiting for its children
         return pause
 
-    def _alarm(self, number: int, frame: FrameType | None) -> None:
+    def due(self) -> Iterable[float]:
+        """When parts are to be started again."""
+        return self._due.values()
+
+    def start_due(self) -> None:
         now = monotonic()
         for part, moment in list(self._due.items()):
-            if moment <= now + 0.01:
+            if moment <= now:
                 del self._due[part]
                 self._start(part)
-        if self._due:
-            signal.setitimer(signal.ITIMER_REAL, max(0.001, min(self._due.values()) - now))
-
-    def rest(self) -> bool:
-        """Wait for the next start when there is no child to wait for; False when there is none."""
-        while self._due:
-            sleep(0.05)  # the alarm starts it
-        return bool(self.running)
 
     def end(self, number: int, faces: bool, again: bool = False) -> None:
         """Ask the parts to end, those that answer people only with `faces`; each once, or once more with `again`."""

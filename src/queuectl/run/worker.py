@@ -9,7 +9,6 @@ store does not know yet stands in the journal, so that a worker killed at any in
 from __future__ import annotations
 
 import os
-import sys
 from time import monotonic
 
 from .. import bell, clock, codec, files, limits, plan
@@ -19,6 +18,7 @@ from ..model import CLAIMED, COMMAND, HOST, Job, Serving
 from ..workers import own_row
 from . import cgroup, journal, mark, recovery, rescue, system
 from .committer import Committer
+from .keeper import become
 from .leased import Leased, end_runs
 from .slots import Slots
 from .surroundings import Surroundings
@@ -374,7 +374,7 @@ class Worker:
         self._say("the keeper died; taking its place")
         mark.clear()
         try:
-            os.execv(sys.executable, [sys.executable, "-m", "queuectl.run.keeper", *self.keeper_arguments])
+            become(self.keeper_arguments)
         except OSError as fault:
             self._say(f"that failed ({fault.strerror}): this worker goes on without a keeper")
             if self._parent >= 0:
