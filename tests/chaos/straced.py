@@ -1,7 +1,9 @@
-"""Faults at chosen system calls of a worker: strace counts the calls of one thread and strikes at the n-th.
+"""Faults at chosen system calls of a worker or a keeper: strace counts the calls of one thread and strikes at the n-th.
 
-Two scripts are enumerated. `live`: a worker that waits is given three jobs; its loop's thread and its committer's are
-struck. `takeover`: a worker that has just been started finds three jobs of a dead one, and one more to claim.
+Four scripts are enumerated. `live`: a worker that waits is given three jobs; its loop's thread and its committer's are
+struck. `takeover`: a worker that has just been started finds three jobs of a dead one, and one more to claim. `keep`: a
+keeper whose worker is killed starts another while three jobs end that were left to it. `renew`: a keeper is given new
+code while three jobs run.
 """
 
 from __future__ import annotations
@@ -19,14 +21,16 @@ from typing import NamedTuple
 
 import pytest
 
-from .harness import Mixed, Trial, Verdict, children, command_line, eventually, job
+from queuectl import workers
+
+from .harness import Mixed, Trial, Verdict, alive, children, command_line, eventually, job
 
 needs_strace = pytest.mark.skipif(
     shutil.which("strace") is None, reason="strace is not installed: NO system call of the worker was struck"
 )
 CALL = re.compile(r"^(\w+)\(", re.MULTILINE)
-# The first call of a worker that is through with starting Python: it makes its bell.
-BEGINS = "mknodat"
+# The first call of a program that is through with starting Python: a worker makes its bell, a keeper is to inherit orphans.
+BEGINS = {"takeover": "mknodat", "renew": "prctl"}
 KEEPER = """
 import sys
 sys.executable = sys.argv.pop(1)
@@ -36,8 +40,8 @@ sys.exit(Keeper(sys.argv[1:]).run())
 
 
 class Point(NamedTuple):
-    script: str  # live | takeover
-    thread: str  # loop | committer
+    script: str  # live | takeover | keep | renew
+    thread: str  # loop | committer | keeper
     call: str
     n: int
 
@@ -112,18 +116,48 @@ def takeover(one: Trial, thread: str, log: Path, *options: str) -> Verdict:
     return one.check()
 
 
-SCRIPTS: dict[str, Callable[..., Verdict]] = {"live": live, "takeover": takeover}
+def keep(one: Trial, thread: str, log: Path, *options: str) -> Verdict:
+    """A keeper, struck from the death of its worker on."""
+    return of_keeper(one, log, options, lambda keeper: one.kill(one.worker_of(keeper)))
+
+
+def renew(one: Trial, thread: str, log: Path, *options: str) -> Verdict:
+    """A keeper, struck from the end of its worker on, for which both are to begin anew."""
+    return of_keeper(one, log, options, lambda keeper: workers.ask(one.queue, workers.living(one.queue.store), "restart"))
+
+
+def of_keeper(one: Trial, log: Path, options: tuple[str, ...], begin: Callable[[int], object]) -> Verdict:
+    """When it dies before there is another worker, whoever comes next starts both. Then a job's exit status may be unknown."""
+    one.add([job("sleep 0.7; ", "exit 3", 3), job("sleep 0.1; ", "exit 4", 4), job("sleep 1.2; ", "kill -TERM $$; sleep 9", -15)])
+    keeper = one.keeper(3)
+    eventually(lambda: len(one.lines()) >= 3, what="three starts")
+    strace = Strace(keeper, log, *options)
+    try:
+        begin(keeper)
+        eventually(lambda: one.all_ended() or not (alive(keeper) or workers.living(one.queue.store)), what="the end, or nobody")
+        if not one.all_ended():
+            one.keeper(3)
+        one.drained(60)
+    finally:
+        strace.end()
+    return one.check(interrupted=not alive(keeper))
+
+
+SCRIPTS: dict[str, Callable[..., Verdict]] = {"live": live, "takeover": takeover, "keep": keep, "renew": renew}
+THREADS = (("live", "loop"), ("live", "committer"), ("takeover", "loop"), ("keep", "keeper"), ("renew", "keeper"))
 
 
 def points(trial: Callable[..., Trial], folder: Path) -> Iterator[Point]:
-    """Every (thread, system call, n) that the two scripts make, from undisturbed runs."""
-    for script, thread in (("live", "loop"), ("live", "committer"), ("takeover", "loop")):
+    """Every (thread, system call, n) that the scripts make, from undisturbed runs."""
+    for script, thread in THREADS:
         one, log = trial(), folder / f"{script}.{thread}.log"
         verdict = SCRIPTS[script](one, thread, log)
         assert verdict.holds, f"undisturbed {script}: {verdict}"
         one.end()
         calls = CALL.findall(log.read_text(errors="replace"))
-        before = Counter(calls[: calls.index(BEGINS)]) if script == "takeover" else Counter()
-        for call, n in Counter(calls).items():
-            for at in range(before[call] + 1, n + 1):
-                yield Point(script, thread, call, at)
+        start = range(calls.index("execve") + 1, calls.index(BEGINS[script])) if script in BEGINS else range(0)
+        seen = Counter[str]()
+        for at, call in enumerate(calls):
+            seen[call] += 1
+            if at not in start:
+                yield Point(script, thread, call, seen[call])
