@@ -30,7 +30,7 @@ ENGINES: dict[str, Callable[[Path], str]] = {
 WHY_NOT = {"postgres": postgres.missing()}
 # For parametrised fixtures: every engine, or a loud skip.
 EACH_ENGINE = [pytest.param(name, marks=pytest.mark.skipif(bool(why := WHY_NOT.get(name, "")), reason=why)) for name in ENGINES]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 # Shell text that will not end at TERM, and whose children leave its session, and their parent too.
 STUBBORN = (
     "trap '' TERM HUP INT; (trap '' TERM; sleep 100)& setsid sh -c 'trap \"\" TERM; sleep 100' & setsid setsid -f sleep 100; {more}"

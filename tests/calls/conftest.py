@@ -20,7 +20,7 @@ from queuectl.model import Job
 from queuectl.queue import Queue
 from queuectl.run.calling import Caller
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Target:

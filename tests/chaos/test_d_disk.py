@@ -48,7 +48,11 @@ class Disk:
         run("mount", *words, str(self.at))
 
     def mount_image(self) -> None:
-        self.mount("-o", "loop", str(self.folder / "image"))
+        """A process with mounts of its own, as another test may have just now, keeps what was unmounted here; whoever mounted the
+        image again meanwhile would get the very file system that was shut down."""
+        image = str(self.folder / "image")
+        eventually(lambda: not subprocess.check_output(["losetup", "-j", image]), 180, "the image's device to be free")
+        self.mount("-o", "loop", image)
 
     def cut_power(self) -> None:
         """Nothing that was not flushed is there afterwards."""

@@ -20,7 +20,7 @@ from behaviour.harness import EACH_ENGINE
 ROOT = Path(__file__).resolve().parents[2]
 BESIDE_PYTHON = Path(sys.executable).parent / "queuectl"
 PROGRAM = [str(BESIDE_PYTHON)] if BESIDE_PYTHON.exists() else [sys.executable, "-m", "queuectl"]
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 
 
 class Result(NamedTuple):

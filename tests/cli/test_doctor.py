@@ -212,7 +212,7 @@ def test_a_log_that_grows_behind_a_reader_is_named(used: Queuectl) -> None:
 
 def test_a_worker_that_was_killed_is_named_with_its_jobs_until_the_next_one_has_taken_them(queue: Queuectl) -> None:
     queue.ok("worker-start")
-    queue.ok("enqueue", "--command", "sleep 1")
+    queue.ok("enqueue", "--command", "until [ -e go ]; do sleep 0.05; done")
     queue.until(lambda: queue.json("status")["processing"])
     [worker] = queue.json("worker", "list")
     keeper = parent_of(worker["pid"])
@@ -221,6 +221,7 @@ def test_a_worker_that_was_killed_is_named_with_its_jobs_until_the_next_one_has_
             os.kill(pid, number)
     one = the_one(queue, "worker", "warning")
     assert one["say"] == f"worker {worker['id']} is dead and had 1 job" and "queuectl worker start" in one["mend"]
+    queue.file("go")
     queue.drain()
     assert complaints(queue) == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -40,10 +41,13 @@ def test_a_worker_in_the_foreground_runs_until_it_is_told_to_stop(queue: Queuect
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_running_jobs_finish(queue: Queuectl, number: int) -> None:
     worker = queue.start("worker", "start")
-    queue.ok("enqueue", "--command", "sleep 1; echo finished")
+    queue.ok("enqueue", "--command", "until [ -e go ]; do sleep 0.05; done; echo finished")
     queue.until(lambda: queue.json("status")["processing"])
     worker.send_signal(number)
-    assert worker.wait(timeout=20) == 0
+    with pytest.raises(subprocess.TimeoutExpired):
+        worker.wait(timeout=1)
+    queue.file("go")
+    assert worker.wait(timeout=60) == 0
     assert queue.states() == {"1": "completed"} and queue.ok("logs", "1") == "finished\n"
 
 

@@ -20,7 +20,7 @@ import pytest
 
 PROGRAM = [str(Path(sys.executable).parent / "queuectl")]
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 VIEWS = ("", "jobs", "dead", "workers", "queues", "spools", "schedules", "settings", "add")
 WIDE, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
 

@@ -18,7 +18,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 ENTRY = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from queuectl.compat.fspl import entry; entry()"
 OURS = [sys.executable, "-c", ENTRY]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Result(NamedTuple):

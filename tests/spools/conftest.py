@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from behaviour.harness import EACH_ENGINE, ENGINES, FAST, Place, eventually
+from behaviour.harness import EACH_ENGINE, ENGINES, FAST, PATIENCE_S, Place, eventually
 
 import queuectl
 from queuectl.packet import Command, Nop, Packet, encode
@@ -85,7 +85,7 @@ class Spooled(Place):
     def tracing(self, more: str = "") -> tuple[str, ...]:
         return ("--", "sh", "-c", f"echo $FSPL_SEQ >> {self.folder}/trace; {more}")
 
-    def done(self, number: int, patience_s: float = 20) -> None:
+    def done(self, number: int, patience_s: float = PATIENCE_S) -> None:
         """Wait until this packet is over with and the next is waited for."""
         eventually(lambda: self.spool.next > number and not self.taken(), patience_s)
 

@@ -36,7 +36,7 @@ def test_backups_encrypted_with_gpg_are_restored_in_order_however_they_come(plac
         (home / "diary").write_text(f"night {night}\n")
         (home / f"new-{night}").touch()
         (home / f"new-{night - 1}").unlink(missing_ok=True)
-        made = f"tar -c -g state home | {' '.join(FSPL)} prepare -s nights -i - | {gpg} -c > night-{night}"
+        made = f"tar -c -g snapshot home | {' '.join(FSPL)} prepare -s nights -i - | {gpg} -c > night-{night}"
         subprocess.run(["sh", "-c", made], cwd=place.folder, env=place.environ, check=True)
         nights.append((place.folder / f"night-{night}").read_bytes())
     place.worker()

@@ -22,7 +22,7 @@ import queuectl
 from queuectl.queue import Queue
 from tests.calls.conftest import Target
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def until(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:

@@ -25,7 +25,7 @@ from behaviour.harness import ENGINES
 import queuectl
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def eventually(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:

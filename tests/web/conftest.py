@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from behaviour.harness import alive, eventually, marked
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 
 
