@@ -50,12 +50,12 @@ class Host:
         except OSError:
             return ""
 
-    def _command(self, words: tuple[str, ...]) -> list[str]:
+    def command(self, *words: str) -> list[str]:
         inside = ["ip", "netns", "exec", self.net.name] if self.net else []
         return [*inside, "unshare", "--uts", "sh", "-c", f'hostname {self.name}; exec "$@"', "sh", *PROGRAM, *words]
 
     def __call__(self, *words: str, rc: int | None = 0, timeout_s: float = PATIENCE_S, given: str = "") -> str:
-        done = subprocess.run(self._command(words), env=self.env, input=given, capture_output=True, text=True, timeout=timeout_s)
+        done = subprocess.run(self.command(*words), env=self.env, input=given, capture_output=True, text=True, timeout=timeout_s)
         assert rc is None or done.returncode == rc, (done, self.said())
         return done.stdout + (done.stderr if rc else "")
 
@@ -73,7 +73,7 @@ class Host:
         """The same, without waiting for it."""
         with open(self.log, "ab") as log:
             keeper = subprocess.Popen(
-                self._command(("worker", "start", *words)),
+                self.command("worker", "start", *words),
                 env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.started.append(keeper)

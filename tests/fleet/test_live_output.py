@@ -44,7 +44,7 @@ def serving(host: Host, socket: Path) -> Iterator[Web]:
     """`queuectl serve` on a machine, without workers."""
     words = ("serve", "--count", "0", "--port", "0", "--socket", str(socket))
     with open(host.log, "ab") as log:
-        keeper = subprocess.Popen(host._command(words), env=host.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        keeper = subprocess.Popen(host.command(*words), env=host.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     web = Web(str(socket))
     try:
         until(lambda: answers(web))
@@ -65,7 +65,7 @@ def answers(web: Web) -> bool:
 
 def followed(host: Host, job: str) -> Ages:
     """By the command, until the job has ended."""
-    words = host._command(("logs", "-f", job))
+    words = host.command("logs", "-f", job)
     with subprocess.Popen(words, env=host.env, stdout=subprocess.PIPE, text=True) as reader:
         assert reader.stdout
         ages = [time.time() - float(line) for line in reader.stdout]
