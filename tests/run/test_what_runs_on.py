@@ -83,6 +83,17 @@ def test_new_code_that_cannot_be_loaded_ends_neither_keeper_nor_job_and_is_tried
 
 
 @pytest.mark.engine("sqlite")
+def test_a_start_in_the_background_says_that_the_worker_did_not_begin_and_leaves_nothing(machine: Machine) -> None:
+    Code(machine).begins("process.py", "if __name__ == '__main__':\n    raise SystemExit('not today')\n")
+    start = machine.command("worker", "start", "--background")
+    assert start.returncode == 7
+    log = machine.queue.place.run + "/worker.log"
+    assert start.stderr == f"queuectl: the worker did not start: its own words are in {log} (read them)\n"
+    assert "not today\nqueuectl: the worker died (exit status 1)" in Path(log).read_text()
+    eventually(lambda: not [name for name in os.listdir(machine.queue.place.run) if name.startswith("keeper-")])
+
+
+@pytest.mark.engine("sqlite")
 def test_a_signal_that_comes_while_a_keeper_changes_its_code_is_heard_by_the_new_one(machine: Machine) -> None:
     code, begun = Code(machine), machine.folder / "begun"
     keeper = machine.worker()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from time import monotonic
 
@@ -74,7 +75,10 @@ def _background(place: Place, command: list[str], count: int) -> int:
                 started = [row for row in workers.living(queue.store) if row.id not in before]
                 if sum(row.slots for row in started if COMMAND in row.offers.split()) >= count:
                     break
-                if os.waitpid(pid, os.WNOHANG)[0] or monotonic() > deadline:
+                ended, _ = os.waitpid(pid, os.WNOHANG)
+                if ended or monotonic() > deadline:
+                    if not ended:
+                        os.kill(pid, signal.SIGTERM)  # what is told not to have started does not start later
                     raise StorageError("the worker did not start", why=f"its own words are in {log}", hint="read them")
                 ears.wait(0.02)
     runs, it = ("workers run", "them") if count > 1 else ("worker runs", "it")
