@@ -43,8 +43,7 @@ class Queuectl:
         self._notice(args)
         done = subprocess.run(
             [*self.program, *args],
-            **{"cwd": self.folder, "input": stdin, "timeout": PATIENCE_S, "stdout": subprocess.PIPE, **more},
-            stderr=subprocess.PIPE,
+            **{"cwd": self.folder, "input": stdin, "timeout": PATIENCE_S, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more},
             env=self.env | (env or {}),
         )
         return Result(done.returncode, _text(done.stdout), _text(done.stderr))

@@ -116,6 +116,12 @@ def test_output_that_cannot_be_written_is_an_error_in_one_line(queue: Queuectl, 
     assert done.rc == 7 and done.err.count("\n") == 1 and "space" in done.err
 
 
+def test_a_job_was_added_whether_or_not_the_word_about_it_can_be_written(queue: Queuectl) -> None:
+    with open("/dev/full", "wb") as full:
+        done = queue("enqueue", "--command", "true", stderr=full)
+    assert (done.rc, done.out) == (0, "1\n")
+
+
 WAITING = ["wait 1", "logs -f 1", "run --command true", "enqueue --from -", "enqueue --stdin --command cat"]
 
 

@@ -129,6 +129,83 @@ def test_a_keeper_sees_to_the_children_of_its_workers_while_it_pauses(machine: M
     assert time.time() - left.stat().st_mtime < 1
 
 
+# ---------------------------------------------------------------- a keeper that cannot do what it wants
+
+
+@pytest.mark.engine("sqlite")
+def test_a_keeper_and_a_worker_whose_words_cannot_be_written_go_on_without(machine: Machine) -> None:
+    with open("/dev/full", "wb") as full:
+        program = [sys.executable, "-m", "queuectl", "worker", "start"]
+        keeper = subprocess.Popen(program, env=machine.environ, stdin=subprocess.DEVNULL, stdout=full, stderr=full)
+    machine.processes.append(keeper)
+    job = machine.add(machine.until("go") + "; (exit 6)", max_retries=0)
+    machine.ledger.began(job.id)
+    machine.kill_worker()
+    machine.say("go")
+    [done] = machine.queue.wait(job.id, timeout=60)
+    assert (done.exit_code, done.run, done.interruptions) == (6, 1, 0)
+    assert keeper.poll() is None
+
+
+UNTIL_TOLD = """
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+signal.sigwait([signal.SIGTERM])
+open(sys.argv[1], 'w').close()
+"""
+
+
+@pytest.mark.engine("sqlite")
+def test_a_keeper_whose_book_cannot_be_written_passes_signals_on_all_the_same(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first worker leaves a child; the second waits for its signal."""
+    left, told, well = machine.folder / "left", machine.folder / "told", machine.folder / "well"
+    monkeypatch.setitem(globals(), "KEEPER", BOOK_FAILS.format(well=str(well)) + KEEPER)
+    leave = f"setsid sh -c 'sleep 0.2; touch {left}' & exit 1"
+    text = f'test -e {machine.folder}/once || {{ touch {machine.folder}/once; {leave}; }}\nexec "$PYTHON" -c "{UNTIL_TOLD}" {told}'
+    keeper = keeper_of(machine, text)
+    eventually(left.exists)
+    eventually(lambda: "cannot be written" in (machine.folder / "keeper.said").read_text())
+    keeper.terminate()
+    eventually(told.exists)
+    assert keeper.poll() is None
+    well.touch()
+    assert keeper.wait(60) == 0
+
+
+BOOK_FAILS = """
+import os
+from queuectl.run.ends import EndsBook
+write = os.write
+def refused(fd, line):
+    if fd > 2 and not os.path.exists({well!r}):
+        raise OSError(28, "No space left on device")
+    return write(fd, line)
+os.write = refused
+"""
+
+
+def test_a_worker_that_finishes_when_its_keeper_is_killed_goes_on_finishing(machine: Machine) -> None:
+    keeper = machine.worker()
+    job = machine.add(machine.until("go") + "; (exit 6)", max_retries=0)
+    machine.ledger.began(job.id)
+    worker = machine.the_worker()
+    keeper.terminate()
+    eventually(lambda: "stopping, waiting for 1 running" in (machine.folder / "worker.out").read_text())
+    later = machine.add("true")
+    keeper.kill()
+    keeper.wait(20)
+    eventually(lambda: "taking its place" in (machine.folder / "worker.out").read_text())
+    eventually(lambda: machine.workers() not in ([], [worker]))
+    machine.say("go")
+    [done] = machine.queue.wait(job.id, timeout=60)
+    assert (done.exit_code, done.run, done.interruptions) == (6, 1, 0)
+    eventually(lambda: machine.queue.store.workers() == [])
+    waits = machine.queue.get(later.id)
+    assert (waits.state, machine.queue.attempts(waits)) == ("pending", [])
+
+
 # ---------------------------------------------------------------- several at once
 
 

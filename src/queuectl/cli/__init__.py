@@ -9,6 +9,7 @@ import os
 import sys
 
 from ..errors import InvalidInput, QueueError
+from ..saying import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,10 +188,7 @@ def run(name: str, argv: list[str]) -> int:
 def _complain(line: str) -> None:
     from .text import safe
 
-    try:
-        print(f"queuectl: {safe(line)}", file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        pass  # nobody listens on stderr; the exit code still tells
+    say(safe(line))
 
 
 def _fill_closed() -> None:

@@ -6,6 +6,7 @@ import codecs
 import os
 import sys
 
+from ..saying import say
 from ..schedule import ago as ago
 
 TYPE_CHECKING = False
@@ -72,7 +73,7 @@ def out(text: str) -> None:
 
 def note(line: str) -> None:
     """A word beside the data: on stderr."""
-    print(f"queuectl: {line}", file=sys.stderr, flush=True)
+    say(line)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], styles: dict[str, str] | None = None) -> None:

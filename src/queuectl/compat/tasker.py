@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
-from .. import arguments
+from .. import arguments, saying
 from ..errors import InvalidInput, NotAllowed, QueueError
 from ..locate import from_url, locate
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from ..doors.tasker_server import Settings
+
+say = partial(saying.say, program="tasker")
 
 FLAGS = {
     "address": ("localhost:9900", "where to listen, host:port"),
@@ -108,13 +111,6 @@ def _address(text: str) -> tuple[str, int]:
     if not colon or not (port.isascii() and port.isdigit() and int(port[:6]) <= PORT_MAX):
         raise InvalidInput(f"-address {text[:60]!r} is not understood", hint="write host:port", field="address")
     return host.strip("[]"), int(port)
-
-
-def say(line: str) -> None:
-    try:
-        print(f"tasker: {line}", file=sys.stderr, flush=True)
-    except OSError:
-        pass  # nobody reads it
 
 
 def entry() -> NoReturn:

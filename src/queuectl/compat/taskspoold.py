@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 
+from .. import saying
 from ..doors.taskspool_place import Settings, make_folders, place_of, settings_from
 from ..doors.taskspool_server import Server
 from ..errors import QueueError
@@ -14,6 +16,8 @@ from ..queue import Queue
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+say = partial(saying.say, program="taskspoold")
 
 USAGE = """usage: taskspoold
 
@@ -53,13 +57,6 @@ def _serve(settings: Settings) -> int:
                 signal.signal(number, lambda *_: server.stop())
         with server:
             return 1 if server.run() else 0
-
-
-def say(line: str) -> None:
-    try:
-        print(f"taskspoold: {line}", file=sys.stderr, flush=True)
-    except OSError:
-        pass  # nobody reads it
 
 
 def entry() -> NoReturn:

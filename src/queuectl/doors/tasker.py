@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from html import escape
 from http import HTTPStatus
 
@@ -17,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from .. import tokens
 from ..adding import Wish
 from ..errors import QueueError
+from ..saying import say
 from .http import auth, problems
 from .http.peers import Peer, of_addresses
 from .http.problems import Refused
@@ -82,7 +82,7 @@ class TaskerApp:
             return Response(problems.body(refusal), 503, media_type=problems.PROBLEM)
         except Exception as fault:
             # A mistake of ours: a line for whoever runs the server, no more than its name for whoever asked.
-            print(f"tasker: internal fault: {type(fault).__name__}: {fault}", file=sys.stderr, flush=True)
+            say(f"internal fault: {type(fault).__name__}: {fault}", "tasker")
             refusal = Refused(500, f"internal fault: {type(fault).__name__}")
             return Response(problems.body(refusal), 500, media_type=problems.PROBLEM)
 

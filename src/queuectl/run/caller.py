@@ -17,8 +17,9 @@ from ..errors import QueueError
 from ..locate import from_argument
 from ..model import TAG
 from ..queue import Queue
+from ..saying import say
 from .calling import SIGNALS, Caller
-from .keeper import RENEW, say
+from .keeper import RENEW
 from .process import TROUBLE
 
 

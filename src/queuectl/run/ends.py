@@ -13,11 +13,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import sys
 from time import monotonic, sleep
 
 from .. import files
 from ..record import Record
+from ..saying import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ class End(Record):
 class EndsBook:
     """The writing side."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, rest: Callable[[float], None] = sleep) -> None:
+        """`rest`: wait so many seconds for a better moment."""
         self.path = path
+        self._rest = rest
         self.size = 0
         self._fd = -1
         self._said = -SAY_AGAIN_S
@@ -65,7 +67,7 @@ class EndsBook:
         """Returns when it is written."""
         line = f"{pid} {start} {' '.join([str(value) for value in end.values()])}\n".encode()
         while not self._in_vain and not self._written(line):
-            sleep(TRY_AGAIN_S)
+            self._rest(TRY_AGAIN_S)
         if self.size > ROTATE_BYTES:
             self._rotate()
 
@@ -82,7 +84,7 @@ class EndsBook:
             why = fault.strerror or str(fault)
         if monotonic() - self._said >= SAY_AGAIN_S:
             self._said = monotonic()
-            print(f"queuectl: the end of a job cannot be written to {self.path}: {why}; trying again", file=sys.stderr, flush=True)
+            say(f"the end of a job cannot be written to {self.path}: {why}; trying again")
         return False
 
     def _rotate(self) -> None:

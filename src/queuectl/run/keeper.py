@@ -7,8 +7,8 @@ database, so that it stays small and nothing of the queue can hurt it. Beside wo
 
     waitid(any child, WNOWAIT) → was it the worker? start another : write its end to the journal → reap → next, or wait
 
-Signals have no handlers here. They are blocked from its first instant to its last, through every `exec`, and waited for
-when there is nothing else to do: none comes at a wrong time, and none is lost.
+Signals have no handlers here. They are blocked from its first instant to its last, through every `exec`, and taken one at a
+time, between two ends of children or when there are none: none comes at a wrong time, and none is lost.
 
 It ends with a worker that ended in good order, else when no child is left; while it has parts, when it is told to. It
 renews itself by `exec` (children and the subreaper mark outlive that) when the worker asks for it: an upgrade. If the
@@ -20,16 +20,22 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from time import monotonic, sleep, time_ns
+from time import monotonic, time_ns
 
 from ..clock import has_run_nothing, process_start
+from ..saying import say
 from . import mark, system
 from .ends import End, EndsBook, path_of
 from .parts import ON_DEMAND, Parts, kept_sockets
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MODULE = "queuectl.run.keeper"
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-HEARD = (*STOPPING, *ON_DEMAND, signal.SIGCHLD)
+TOLD = (*STOPPING, *ON_DEMAND)
+HEARD = (*TOLD, signal.SIGCHLD, signal.SIGALRM)
 PR_SET_CHILD_SUBREAPER = 36
 RENEW = 85  # the worker's exit status that asks for new code under running jobs
 LEFT = 86  # its exit status when it was told to leave them running
@@ -50,7 +56,7 @@ class Keeper:
         self.arguments = arguments
         me = os.getpid()
         self.me = (me, process_start(me))
-        self.book = EndsBook(path_of(arguments[0] + ".run", self.me))
+        self.book = EndsBook(path_of(arguments[0] + ".run", self.me), self.rest)
         self.proven = PROVEN in arguments[3].split(",")
         self.parts = Parts(arguments[5:], arguments[0], self.me)
         self.workers: dict[int, float] = {}  # pid → when it was started
@@ -76,7 +82,7 @@ class Keeper:
 
     def begin(self) -> None:
         self.due = [monotonic()] * int(self.arguments[4])
-        self.start_due_workers()
+        self.start_due()
         self.parts.start()
 
     def somebody_will_ask(self) -> bool:
@@ -84,11 +90,23 @@ class Keeper:
         folder = os.path.dirname(self.book.path)
         return any(name.startswith("worker-") and name.endswith(".journal") for name in os.listdir(folder))
 
-    def hear(self) -> None:
-        """Wait for a signal, a child's end among them, at most until something is to be started."""
-        due = min([*self.due, *self.parts.due()], default=None)
-        heard = signal.sigwaitinfo(HEARD) if due is None else signal.sigtimedwait(HEARD, max(0.0, due - monotonic()))
-        number = signal.Signals(heard.si_signo) if heard else signal.SIGCHLD
+    def wait(self) -> None:
+        """Until a signal comes, a child's end among them, or something is to be started."""
+        moments = [*self.due, *self.parts.due()]
+        self.hear(HEARD, min(moments) - monotonic() if moments else None)
+
+    def rest(self, seconds: float) -> None:
+        """In the middle of something: whatever comes is heard, but for ends of children."""
+        self.hear((*TOLD, signal.SIGALRM), seconds)
+        self.start_due()
+
+    def hear(self, signals: tuple[signal.Signals, ...], seconds: float | None) -> None:
+        """Wait for one of them, no longer than this, and do what it says."""
+        if seconds is not None:  # an alarm: `sigtimedwait` makes a signal up when we were stopped until the time was over
+            signal.setitimer(signal.ITIMER_REAL, max(0.001, seconds))
+        number = signal.Signals(signal.sigwaitinfo(signals).si_signo)
+        if seconds is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         if number in STOPPING:
             self.forward(number)
         elif number in ON_DEMAND:
@@ -115,8 +133,7 @@ class Keeper:
         """Wait for children until none is left, or no worker and none of its jobs: a process that a job has left
         behind holds nobody up."""
         while self.goes_on():
-            self.start_due_workers()
-            self.parts.start_due()
+            self.start_due()
             try:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
             except ChildProcessError:
@@ -124,13 +141,16 @@ class Keeper:
                     return
                 found = None
             if found is None:
-                self.hear()
-            elif found.si_pid in self.workers:
+                self.wait()
+                continue
+            if found.si_pid in self.workers:
                 self.worker_ended(found)
             elif found.si_pid in self.parts.running:
                 self.part_ended(found)
             else:
                 self.keep(found)
+            if told := signal.sigpending() & {*TOLD}:  # however many more have ended
+                self.hear(tuple(told), None)
 
     def goes_on(self) -> bool:
         """Whether there is something left to wait for; parts end after the workers have."""
@@ -153,7 +173,7 @@ class Keeper:
         except OSError as fault:
             why = fault.strerror or str(fault)
         say(f"the keeper cannot be renewed ({why}); going on with the one there is")
-        self.renewing = False
+        self.renewing = self.jobs_left = False  # the workers take the jobs over
         self.begin()
 
     def worker_ended(self, found: os.waitid_result) -> None:
@@ -162,7 +182,8 @@ class Keeper:
         os.waitpid(found.si_pid, 0)
         code = exit_code(found)
         if code == RENEW:
-            self.renewing = self.jobs_left = True
+            self.proven = self.renewing = self.jobs_left = True
+            self.due.clear()
             return  # the last of them to end renews us all
         self.code = 0 if code == LEFT else code
         lived = monotonic() - began > GOOD_RUN_S
@@ -201,7 +222,8 @@ class Keeper:
             then = f" in {pause:g} s" if pause > 1 else ""
             say(f"part {part.partition('=')[0]} died ({describe(found)}); starting it again{then}")
 
-    def start_due_workers(self) -> None:
+    def start_due(self) -> None:
+        self.parts.start_due()
         waiting, now = self.due, monotonic()
         self.due = [moment for moment in waiting if moment > now]
         for _ in range(len(waiting) - len(self.due)):
@@ -227,7 +249,7 @@ class Keeper:
     def keep(self, found: os.waitid_result) -> None:
         """Write how a job ended, then let its process go. What a job has left behind, and is no job, leaves no line: nobody
         will ask, and whoever takes over reads the whole book."""
-        start, end, may_be_job = facts_of(found)
+        start, end, may_be_job = facts_of(found, self.rest)
         if not may_be_job:
             os.waitpid(found.si_pid, 0)
             return
@@ -237,9 +259,9 @@ class Keeper:
             self.book.note(found.si_pid, start, end.but(cpu_us=cpu_us, memory_max=memory_max))
 
 
-def facts_of(found: os.waitid_result) -> tuple[int, End, bool]:
+def facts_of(found: os.waitid_result, rest: Callable[[float], None]) -> tuple[int, End, bool]:
     """When a zombie began, how it ended, and whether it can be a job: those lead sessions. It is not reaped yet, so when the
-    system cannot say (no memory, no descriptor) it will say later."""
+    system cannot say (no memory, no descriptor) it will say later, after a rest."""
     zombie = found.si_pid
     status = found.si_status << 8 if found.si_code == os.CLD_EXITED else found.si_status
     while True:
@@ -253,7 +275,7 @@ def facts_of(found: os.waitid_result) -> tuple[int, End, bool]:
             end = End(status, time_ns() // 1000, cpu_us, memory_max, mark.on(zombie))
             return process_start(zombie), end, os.getsid(zombie) == zombie and not in_vain
         except OSError:
-            sleep(0.05)
+            rest(0.05)
 
 
 def exit_code(found: os.waitid_result) -> int:
@@ -266,15 +288,18 @@ def describe(found: os.waitid_result) -> str:
     return f"signal {found.si_status}"
 
 
-def become(arguments: list[str]) -> None:
+def become(arguments: list[str], stopping: Callable[[], bool] = lambda: False) -> None:
     """Be a new keeper, with the code that is there now; the children stay, and so do the listening sockets. Signals that come
-    meanwhile wait for it. Raises OSError: nothing has changed."""
+    meanwhile wait for it, and one that has come before, if we are `stopping`. Raises OSError: nothing has changed."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+    if stopping():
+        signal.raise_signal(signal.SIGTERM)
     for fd in kept_sockets():
         os.set_inheritable(fd, True)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
     try:
         os.execv(sys.executable, [sys.executable, "-m", MODULE, *arguments])
     except OSError:
+        kept_sockets()  # from all children but the faces, as before
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         raise
 
@@ -294,10 +319,6 @@ def become_subreaper() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     except (ImportError, AttributeError, OSError):
         pass  # without it a worker's death still leaves its jobs running; only their exit statuses are not known
-
-
-def say(line: str) -> None:
-    print(f"queuectl: {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from ..clock import process_start
 from ..locate import from_argument
 from ..model import COMMAND, TAG
 from ..queue import Queue
+from ..saying import say
 from . import mark
-from .keeper import LEFT, PROVEN, RENEW, say
+from .keeper import LEFT, PROVEN, RENEW
 from .launcher import Nameless
 from .surroundings import STOPPING
 from .worker import Worker

@@ -14,8 +14,8 @@ import sys
 from .. import clock, workers
 from ..errors import QueueError
 from ..queue import Queue
+from ..saying import say
 from . import cgroup, start
-from .keeper import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from ..locate import from_argument
 from ..packets.faults import FsplError
 from ..packets.stored import Stored
 from ..queue import Queue
+from ..saying import say
 from . import system
 from .inotify import CLOSE_WRITE, CREATE, DELETE, DELETE_SELF, IGNORED, MOVE_SELF, MOVED_FROM, MOVED_TO, OVERFLOW, Inotify, libc
-from .keeper import say
 from .spool import Attached
 from .spool_index import CLOSED, RENAMED, Index, header_of
 from .tied import PR_SET_PDEATHSIG

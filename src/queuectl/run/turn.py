@@ -6,13 +6,13 @@ nothing of it is forgotten, and no new job is claimed meanwhile.
 
 from __future__ import annotations
 
-import sys
 from time import monotonic, sleep
 
 from .. import bell, clock
 from ..errors import Moved, Replaced, StorageError, TryAgainLater
 from ..model import CALL, Serving
 from ..record import Record
+from ..saying import say
 from ..store import claim, dependents, recurring, sql
 from ..store.base import Claimed
 
@@ -84,7 +84,7 @@ class TurnWriter:
                 if isinstance(trouble, TryAgainLater) and monotonic() - began > self._queue.store.busy_s_max:
                     raise  # it may be we who hold it, by a lock that could not be given back: a new process has none
                 if monotonic() - said >= SAY_AGAIN_S:
-                    print(f"queuectl: {trouble.plain}; trying again", file=sys.stderr, flush=True)
+                    say(f"{trouble.plain}; trying again")
                     said = monotonic()
                 sleep(pause)
                 pause = min(pause * 2, RETRY_S_MAX)
@@ -164,7 +164,7 @@ class TurnWriter:
             return self._offset_us
         step = self._queue.store.follow_clock(self._boot_id, offset)
         if step:
-            print(f"queuectl: the clock was set by {step / 1e6:+.1f} s; delays keep their length", file=sys.stderr, flush=True)
+            say(f"the clock was set by {step / 1e6:+.1f} s; delays keep their length")
         return offset
 
     def _left(self) -> int:
@@ -186,4 +186,4 @@ class TurnWriter:
 
 def _not_wanted(job: Job, conflict: Conflict) -> None:
     """The row is in no stage that knows this event: somebody restored or edited the database under us."""
-    print(f"queuectl: what became of job {job.id} (run {job.run}) is not wanted: {conflict}", file=sys.stderr, flush=True)
+    say(f"what became of job {job.id} (run {job.run}) is not wanted: {conflict}")

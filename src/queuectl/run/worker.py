@@ -66,15 +66,13 @@ class Worker:
         self._ahead: list[Job] = []
         self._ahead_since = 0.0
         self._pace = plan.Pace()
-        self._committing = False
-        self._rung = True
+        self._committing, self._rung = False, True
         self._next_due_us: int | None = None
         self._next_tick = 0.0
         self._next_idle_look = 0.0
         self._not_before = 0.0
         self._signals = 0
-        self._stopping = ""
-        self._idle = False
+        self._stopping, self._idle = "", False
         self._trouble, self._trouble_at = "", 0.0
         self.terms = Terms(queue, self._say)
 
@@ -339,6 +337,8 @@ class Worker:
             self._wanted.ask_for_caller()
         if report.stopping:
             self.stop(report.stopping)
+        if self._stopping:
+            self._give_back_ahead()  # what was being claimed when that came
 
     # ------------------------------------------------------------ taking over
 
@@ -374,7 +374,7 @@ class Worker:
         self._say("the keeper died; taking its place")
         mark.clear()
         try:
-            become(self.keeper_arguments)
+            become(self.keeper_arguments, lambda: bool(self._signals or self._stopping in ("finish", "now")))
         except OSError as fault:
             self._say(f"that failed ({fault.strerror}): this worker goes on without a keeper")
             if self._parent >= 0:

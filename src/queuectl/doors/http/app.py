@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import traceback
 from email.utils import formatdate
 from time import time
@@ -18,6 +17,7 @@ from starlette.routing import Route, Router
 
 from ... import ops
 from ...errors import QueueError
+from ...saying import say
 from . import answers, auth, login, problems, statics
 from .auth import Allowed, Terms, judge, shown_by
 from .peers import Peer, of_addresses
@@ -188,7 +188,7 @@ def _problem(fault: QueueError, send: _Headed) -> Response:
 
 def _report(fault: Exception) -> None:
     """A mistake of ours: one line, and for whoever mends it where."""
-    print(f"queuectl: internal fault of the web: {type(fault).__name__}: {fault}", file=sys.stderr, flush=True)
+    say(f"internal fault of the web: {type(fault).__name__}: {fault}")
     if os.environ.get("QUEUECTL_DEBUG"):
         traceback.print_exception(fault)
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 
 from ... import bell, report, shown
+from ...saying import say
 from ...store import sql
 
 TYPE_CHECKING = False
@@ -165,7 +165,7 @@ class Tail:
             try:
                 await self._follow()
             except Exception as fault:
-                print(f"queuectl: the web cannot tell what happens: {fault}; trying again", file=sys.stderr, flush=True)
+                say(f"the web cannot tell what happens: {fault}; trying again")
                 self._ready.set()
                 self.close()
                 await asyncio.sleep(AGAIN_S)

@@ -25,6 +25,7 @@ from ...clock import is_alive
 from ...errors import QueueError
 from ...locate import from_argument
 from ...queue import Queue
+from ...saying import say
 from . import peers, sockets
 from .answers import Desk
 from .app import App
@@ -130,10 +131,10 @@ def main(arguments: list[str]) -> int:
     try:
         return serve(from_argument(database, os.environ), json.loads(text), (int(keeper[0]), int(keeper[1])) if keeper else (0, 0))
     except QueueError as fault:
-        print(f"queuectl: {fault}", file=sys.stderr, flush=True)
+        say(str(fault))
         return fault.exit_code
     except OSError as fault:
-        print(f"queuectl: the web ends: {fault}", file=sys.stderr, flush=True)
+        say(f"the web ends: {fault}")
         return 71
 
 
