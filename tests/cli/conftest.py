@@ -41,9 +41,10 @@ class Queuectl:
 
     def __call__(self, *args: str | bytes, stdin: bytes = b"", env: dict[str, str] | None = None, **more: Any) -> Result:
         self._notice(args)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         done = subprocess.run(
             [*self.program, *args],
-            **{"cwd": self.folder, "input": stdin, "timeout": PATIENCE_S, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more},
+            **{"cwd": self.folder, "input": stdin, "timeout": PATIENCE_S, **pipes, **more},
             env=self.env | (env or {}),
         )
         return Result(done.returncode, _text(done.stdout), _text(done.stderr))
