@@ -30,11 +30,11 @@ from .parts import ON_DEMAND, Parts, kept_sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 MODULE = "queuectl.run.keeper"
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-TOLD = (*STOPPING, *ON_DEMAND)
+TOLD = frozenset((*STOPPING, *ON_DEMAND))
 HEARD = (*TOLD, signal.SIGCHLD, signal.SIGALRM)
 PR_SET_CHILD_SUBREAPER = 36
 RENEW = 85  # the worker's exit status that asks for new code under running jobs
@@ -100,7 +100,7 @@ class Keeper:
         self.hear((*TOLD, signal.SIGALRM), seconds)
         self.start_due()
 
-    def hear(self, signals: tuple[signal.Signals, ...], seconds: float | None) -> None:
+    def hear(self, signals: Collection[signal.Signals], seconds: float | None) -> None:
         """Wait for one of them, no longer than this, and do what it says."""
         if seconds is not None:  # an alarm: `sigtimedwait` makes a signal up when we were stopped until the time was over
             signal.setitimer(signal.ITIMER_REAL, max(0.001, seconds))
@@ -149,8 +149,8 @@ class Keeper:
                 self.part_ended(found)
             else:
                 self.keep(found)
-            if told := signal.sigpending() & {*TOLD}:  # however many more have ended
-                self.hear(tuple(told), None)
+            if told := signal.sigpending() & TOLD:  # however many more have ended
+                self.hear(told, None)
 
     def goes_on(self) -> bool:
         """Whether there is something left to wait for; parts end after the workers have."""
