@@ -84,6 +84,8 @@ def test_a_timeout_is_as_long_as_it_was_whatever_the_clock_does(trial: Callable[
     keeper = one.keeper(4)
     eventually(lambda: sum(n for _, _, stage, n in one.queue.store.counts() if stage == "running") == 4)
     began, sets = time.monotonic(), (86400, -172800, 7200, 79200)
+    # Until their processes are known: the worker takes the clock since boot for the kernel's, which this one will not be.
+    eventually(lambda: sum(bool(run.pid) for job in one.queue.find() for run in one.queue.attempts(job)) == 4)
     for n, seconds in enumerate(sets):
         clock.set_by(seconds)
         if adopted and n == 1:

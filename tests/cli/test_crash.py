@@ -95,7 +95,7 @@ def test_another_worker_that_runs_already_takes_the_jobs_of_a_dead_one_within_tw
 
 
 def test_a_kill_during_the_backoff_neither_loses_nor_hurries_the_retry(queue: Queuectl) -> None:
-    queue.ok("config", "set", "backoff_base", "2")
+    queue.ok("config", "set", "backoff_base", "6")
     queue.ok("enqueue", "--command", "echo run >> ran; test $(wc -l < ran) = 2")
     queue.ok("worker-start")
     queue.until(lambda: queue.states()["1"] == "failed")

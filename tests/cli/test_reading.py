@@ -144,12 +144,14 @@ def test_stderr_kept_apart_is_shown_apart(queue: Queuectl) -> None:
 
 
 def test_logs_follow_a_job_live_over_its_retry_until_it_has_ended(queue: Queuectl) -> None:
-    queue.ok("enqueue", "--command", "echo begin; sleep 1; echo end; test -e flag || { touch flag; exit 1; }")
+    until_told = "until [ -e go ]; do sleep 0.05; done"
+    queue.ok("enqueue", "--command", f"echo begin; {until_told}; echo end; test -e flag || {{ touch flag; exit 1; }}")
     following = queue.start("logs", "-f", "1")
     queue.ok("worker-start")
     assert following.stdout and following.stdout.readline() == b"begin\n"
     assert queue.states()["1"] == "processing"
-    rest, _ = following.communicate(timeout=20)
+    queue.file("go")
+    rest, _ = following.communicate(timeout=60)
     assert (following.returncode, rest) == (0, b"end\nbegin\nend\n")
 
 

@@ -126,6 +126,8 @@ def test_rows_change_in_place_and_new_jobs_come_in_by_themselves(many: Site, eye
 def test_new_jobs_do_not_push_away_what_somebody_works_on(many: Site, eyes: Eyes) -> None:
     page = eyes.open(many, "/#/jobs")
     expect_rows(page, 50)
+    comes(page, "document.getElementById('mode').dataset.mode === 'live'")
+    page.wait_for_timeout(500)  # its first look at what came before that
     rows(page).nth(1).get_by_role("checkbox").check()
     first = rows(page).first.locator(".id").inner_text()
     many.add("true")

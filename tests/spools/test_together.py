@@ -60,7 +60,7 @@ def test_filespooler_is_locked_out_while_a_packet_runs_and_only_then(place: Spoo
     assert refused.returncode == 1 and b"os error 11" in refused.stderr
     (place.folder / "go").touch()
     place.done(1)
-    assert place.spool.fspl("queue-set-next", "7", program=fspl).returncode == 0
+    eventually(lambda: place.spool.fspl("queue-set-next", "7", program=fspl).returncode == 0)  # the watch may look just now
     eventually(lambda: "waits for packet 7" in place.said())
 
 

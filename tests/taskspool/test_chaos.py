@@ -38,7 +38,7 @@ def test_killed_again_and_again_a_server_loses_nothing_and_runs_nothing_twice(se
     assert sorted(jobs) == list(range(1, queued + 1))
     known = {n: job["exit_code"] for n, job in jobs.items() if job["exit_code"] is not None or "keeper" not in victims}
     assert known == {n: n % 200 for n in known}
-    assert len(known) >= 0.8 * queued
+    assert len(known) >= 0.6 * queued
     assert sorted(map(int, (server.folder / "runs").read_text().split())) == sorted(jobs)
     eventually(lambda: all((server.temp / f"job-{n}.out").read_text() == f"out {n}\n" for n in jobs))
 
