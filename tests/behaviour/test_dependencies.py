@@ -6,6 +6,7 @@ import pytest
 
 from queuectl import Conflict, NotFound, Query, Queue, Shell, Spec, clock
 from queuectl.dependencies import dependants, of
+from queuectl.lifecycle import Cancel
 from queuectl.model import Job
 
 from .harness import FAST, Place, work
@@ -18,6 +19,20 @@ def states(queue: Queue) -> dict[str, str]:
 def order(queue: Queue) -> list[str]:
     ran = [job for job in queue.find() if job.started_us]
     return [job.id for job in sorted(ran, key=lambda job: (job.started_us or 0, job.number))]
+
+
+@pytest.mark.parametrize("targets", [2, 5])
+def test_all_that_a_job_waits_for_may_end_in_one_moment(queue: Queue, targets: int) -> None:
+    jobs = [queue.add("true", id=f"t{n}") for n in range(targets)]
+    queue.add("true", id="waits", after_any=[job.id for job in jobs])
+    queue.add("true", id="too", after_any=[job.id for job in jobs])
+    with queue.store.transaction():
+        queue.store.apply_all([(job, Cancel()) for job in jobs], clock.now_us(), "test")
+    waiting = [queue.get(job) for job in ("waits", "too")]
+    assert [(job.stage, job.awaits) for job in waiting] == [("ready", 0)] * 2
+    assert [entry.event for entry in queue.history(waiting[0])] == ["add", *["met"] * targets]
+    work(queue)
+    assert states(queue)["waits"] == "completed"
 
 
 def test_a_job_runs_after_those_it_waits_for(queue: Queue) -> None:

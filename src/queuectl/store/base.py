@@ -184,7 +184,7 @@ class Store(Engine):
         if not pairs:
             return []
         from ..lifecycle import step  # here: `enqueue` changes no job, and has no use for the table
-        from .dependents import follow
+        from .dependents import follow, one_of_each
 
         versions = self._versions([job for job, _ in pairs])
         closed = {lane for (lane,) in self.run(sql.CLOSED_LANES)}
@@ -203,9 +203,11 @@ class Store(Engine):
                 if refused is None:
                     raise
                 refused(job, conflict)
-        led_to = changes
+        self._write(changes, actor)
+        led_to = follow(self, changes, now)
         while led_to:
-            self._write(led_to, actor)
+            for part in one_of_each(led_to):
+                self._write(part, actor)
             led_to = follow(self, led_to, now)
         return changes
 

@@ -12,6 +12,8 @@ from . import sql
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..lifecycle import Change
     from ..model import Job, Stage
     from .base import Store
@@ -43,6 +45,15 @@ def follow(store: Store, changes: list[Change], now: int) -> list[Change]:
                 seen[number] = led_to.after
         store.run(sql.DECIDED, (job.number,))
     return found
+
+
+def one_of_each(changes: list[Change]) -> Iterator[list[Change]]:
+    """In parts, one after the other, in which no job is twice: an engine may write many rows in one statement, each once."""
+    while changes:
+        first = {change.after.number: change for change in reversed(changes)}
+        part = [change for change in changes if first[change.after.number] is change]
+        yield part
+        changes = [change for change in changes if first[change.after.number] is not change]
 
 
 def _decided(waiting: Job, condition: str, ended: Job, now: int) -> Change | None:
