@@ -87,6 +87,15 @@ class Machine(Place):
         os.kill(worker, signal.SIGKILL)
         return self.another_worker(worker)
 
+    def a_job_outlives_its_worker(self) -> None:
+        """Under a worker that runs: it is killed, the job ends later, and how is known."""
+        job = self.add(self.until("go") + "; (exit 6)", max_retries=0)
+        self.ledger.began(job.id)
+        self.kill_worker()
+        self.say("go")
+        [done] = self.queue.wait(job.id, timeout=60)
+        assert (done.exit_code, done.run, done.interruptions) == (6, 1, 0)
+
     def kill_both(self, keeper: subprocess.Popen[Any], *more: int) -> None:
         """End keeper and workers (and more) in one instant: none of them sees another die. Returns when the more are
         reaped: until then the kernel would tell how a job ended, and it would not be unknown."""

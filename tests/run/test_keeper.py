@@ -138,12 +138,7 @@ def test_a_keeper_and_a_worker_whose_words_cannot_be_written_go_on_without(machi
         program = [sys.executable, "-m", "queuectl", "worker", "start"]
         keeper = subprocess.Popen(program, env=machine.environ, stdin=subprocess.DEVNULL, stdout=full, stderr=full)
     machine.processes.append(keeper)
-    job = machine.add(machine.until("go") + "; (exit 6)", max_retries=0)
-    machine.ledger.began(job.id)
-    machine.kill_worker()
-    machine.say("go")
-    [done] = machine.queue.wait(job.id, timeout=60)
-    assert (done.exit_code, done.run, done.interruptions) == (6, 1, 0)
+    machine.a_job_outlives_its_worker()
     assert keeper.poll() is None
 
 

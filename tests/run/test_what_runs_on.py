@@ -115,12 +115,7 @@ def test_a_keeper_that_was_started_with_ends_of_children_ignored_sees_them_all_t
         machine.worker()
     finally:
         signal.signal(signal.SIGCHLD, deaf)
-    job = machine.add(machine.until("go") + "; (exit 6)", max_retries=0)
-    machine.ledger.began(job.id)
-    machine.kill_worker()
-    machine.say("go")
-    [done] = machine.queue.wait(job.id, timeout=60)
-    assert (done.exit_code, done.run, done.interruptions) == (6, 1, 0)
+    machine.a_job_outlives_its_worker()
 
 
 # ---------------------------------------------------------------- what is recorded of a run that was taken over
