@@ -212,11 +212,11 @@ def size_bytes(value: Any, field: str) -> int:
     >>> size_bytes("500M", "memory"), size_bytes(4096, "memory")
     (500000000, 4096)
     """
-    if isinstance(value, str) and not (value[:-1] if value[-1:].lower() in SIZES else value).isdecimal():
+    unit = SIZES.get(value[-1:].lower(), 1) if isinstance(value, str) else 1
+    count = value[:-1] if unit > 1 else value
+    if isinstance(count, str) and not count.isdecimal():
         raise InvalidInput(f"{field} {_short(value)} is not a size", hint="write bytes, or 500M, 2G", field=field)
-    if isinstance(value, str) and value[-1:].lower() in SIZES:
-        return whole(whole(value[:-1], field, 0, BYTES_MAX) * SIZES[value[-1].lower()], field, 0, BYTES_MAX)
-    return whole(value, field, 0, BYTES_MAX)
+    return whole(whole(count, field, 0, BYTES_MAX) * unit, field, 0, BYTES_MAX)
 
 
 def one_of(value: Any, field: str, choices: tuple[str, ...]) -> str:
