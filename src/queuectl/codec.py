@@ -23,6 +23,8 @@ ID_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 ID_REST = ID_FIRST | frozenset("._-")
 ARGUMENTS_MAX = 50_000  # bytes of JSON that a function may be given: they come to its process as one variable
 SELECTION_WORDS = frozenset(("all", "last", "none"))
+SIZES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+BYTES_MAX = 2**62
 
 
 # ---------------------------------------------------------------- what comes in
@@ -200,10 +202,6 @@ def environment(value: Any) -> dict[str, str]:
         except UnicodeEncodeError:
             raise InvalidInput(f"env {_short(name)} is not valid UTF-8", field="env") from None
     return value
-
-
-SIZES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-BYTES_MAX = 2**62
 
 
 def size_bytes(value: Any, field: str) -> int:
