@@ -24,15 +24,22 @@ def ring(folder: str, bell: str) -> int:
 
     Never raises: what it tells of has been committed, and a caller that failed now would report it as not done.
     """
+    return ring_all(listeners(folder, bell))
+
+
+def listeners(folder: str, bell: str) -> list[str]:
+    """Who is to be rung, for `ring_all`."""
     try:
         names = os.listdir(folder)
     except OSError:
-        return 0
-    heard = 0
-    for name in names:
-        if name.startswith(bell + "-"):  # not `worker-1.journal`: a bell that writes there makes a job run twice
-            heard += _ring_one(os.path.join(folder, name))
-    return heard
+        return []
+    # Not `worker-1.journal`: a bell that writes there makes a job run twice.
+    return [os.path.join(folder, name) for name in names if name.startswith(bell + "-")]
+
+
+def ring_all(listening: list[str]) -> int:
+    """As `ring`, for those that were found before."""
+    return sum([_ring_one(path) for path in listening])
 
 
 def clear_dead(folder: str) -> None:

@@ -156,6 +156,16 @@ def test_a_claim_takes_two_trips_and_a_turn_of_ends_four(
     assert len(trips) <= 5
 
 
+def test_a_worker_that_finds_nothing_waits_for_no_disk(queue: queuectl.Queue, turns: TurnWriter) -> None:
+    def looks_that_were_not_flushed() -> int:
+        turns.commit(Turn([], [], ahead=3))
+        [(is_behind,)] = queue.store.run("select pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()")
+        return int(is_behind)
+
+    turns.commit(Turn([], [], ahead=3))
+    assert sum([looks_that_were_not_flushed() for _ in range(20)]) > 10
+
+
 def test_what_a_turn_writes_itself_is_seen_by_its_claim(queue: queuectl.Queue, turns: TurnWriter) -> None:
     for _ in range(3):
         [job] = claimed(queue, turns, 1)

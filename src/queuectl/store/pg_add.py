@@ -65,19 +65,24 @@ def add(store: PostgresConnection, job: Job, actor: str) -> tuple[Job, int] | No
 def _added_and_rung(store: PostgresConnection, bindings: tuple[Any, ...]) -> tuple[list[tuple[Any, ...]], int]:
     """And when it is committed the bell, here and, in a transaction of its own, elsewhere. Returns the row, and how many workers
     there are to hear it."""
+    listening: list[str] = []
     here: list[int] = []
     rung: list[tuple[Any, ...]] = []
 
+    def look_who_listens() -> None:
+        listening.extend(bell.listeners(store.place.run, bell.WORK))
+
     def ring_here() -> None:
-        here.append(bell.ring(store.place.run, bell.WORK))
+        here.append(bell.ring_all(listening))
 
     with store.lock:
         text, ring = store._text(ADD)[0], store.ringer.ring_behind(bell.WORK)
         if ring is None:
-            found = store._wire.alone(text, bindings)
+            found = store._wire.alone(text, bindings, look_who_listens)
             ring_here()
         else:
-            found, rung = store._wire.alone_before(text, bindings, (store._text(ring[0])[0], ring[1]), ring_here)
+            behind = (store._text(ring[0])[0], ring[1])
+            found, rung = store._wire.alone_before(text, bindings, behind, look_who_listens, ring_here)
             store.ringer.note(bell.WORK)
     return found, (workers_of(rung) if rung else 0) or here[0]
 

@@ -136,9 +136,11 @@ class SharedListener(bell.Listener):
                 self._pull()  # something may have rung before
                 pause = AGAIN_S
                 while not self._closed:
+                    heard = False
                     for _ in db.notifies(timeout=ALIVE_S, stop_after=1):
                         self._pull()
-                    if not self._closed:
+                        heard = True
+                    if not heard and not self._closed:
                         db.execute("select 1")
             except (QueueError, psycopg.Error, OSError):
                 if self._closed:

@@ -47,6 +47,11 @@ COPIED = re.compile(r"insert into (\w+) \(([\w, ]+)\) values \([?, ]+\)")  # a p
 SOON_S = 3.0  # a link that is lost without much waiting is made anew at once
 
 
+def reads(text: str) -> bool:
+    """Whether a statement writes nothing."""
+    return text.lstrip().startswith(("select", "with"))
+
+
 class PostgresConnection(Store):
     """One connection to a server, guarded by the lock of `Store` so that threads may share it."""
 
@@ -71,6 +76,7 @@ class PostgresConnection(Store):
         self._timeline = ""
         self._open = False  # a transaction is
         self._shares = False  # with other claims, in this one
+        self.only_looks = False  # so far, this one
         self.trust = Trust(self)
         self.begun = 0  # transactions
         self._xid: Answer | str = ""
@@ -194,6 +200,7 @@ class PostgresConnection(Store):
         with self.lock:
             if not self._open:
                 return self._run_alone(text, bindings, brings)
+            self.only_looks &= reads(text)
             try:
                 answer = self.expected.take(statement, bindings) or self._wire.send(text, bindings)
                 return self._wire.rows(answer) if brings else []
@@ -220,8 +227,7 @@ class PostgresConnection(Store):
             self._alive()
             return self._wire.alone(text, bindings)
         except psycopg.Error as fault:
-            reads = text.lstrip().startswith(("select", "with"))
-            if not (self._is_gone() and reads and monotonic() - began < SOON_S):
+            if not (self._is_gone() and reads(text) and monotonic() - began < SOON_S):
                 raise self._told(fault) from None
         self._alive()
         try:
@@ -253,6 +259,7 @@ class PostgresConnection(Store):
             rows = sorted(rows, key=itemgetter(-2))  # by number, as whoever locks several does
         with self.lock:
             self.expected.written(statement)
+            self.only_looks = False
             if not self._open:
                 with self.transaction():
                     self.run_many(statement, rows)
@@ -311,7 +318,7 @@ class PostgresConnection(Store):
         """What the server knows the transaction by is asked first: it has a number before it draws any job's number."""
         self.expected.begin()
         self.begun += 1
-        self.limits_seen, self._shares = True, False
+        self.limits_seen, self._shares, self.only_looks = True, False, False
         self.trust.begin()
         self._wire.open()
         for text in self._begin:
@@ -325,6 +332,8 @@ class PostgresConnection(Store):
             if isinstance(self._xid, Answer):  # before the commit leaves, or nobody could ask for its outcome
                 [(self._xid,)] = self._wire.rows(self._xid)
             self.trust.check()
+            if self.only_looks:  # and has locked what it looked at: nobody has to wait for a disk to be told so
+                self._wire.send("set local synchronous_commit = off")
             self._wire.send("commit")
             self._wire.sync()
             self._wire.close()

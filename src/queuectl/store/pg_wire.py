@@ -54,6 +54,7 @@ class Wire:
         self._named = 0
         self._sent: deque[Answer] = deque()
         self._trips_s: deque[float] = deque([0.0], TRIPS)
+        self._unasked = False  # something was sent behind the last request for answers
         self._fault: psycopg.Error | None = None
         self._poll = poll()
         self._poll.register(self._pg.socket, POLLIN)
@@ -86,6 +87,7 @@ class Wire:
         else:
             self._pg.send_query_params(text.encode(), values, types, formats)
         self._sent.append(answer)
+        self._unasked = True
         return answer
 
     def _prepared(self, key: tuple[str, tuple[int, ...]]) -> bytes | None:
@@ -104,15 +106,21 @@ class Wire:
     def catch_up(self) -> None:
         """Wait until all that was sent has been answered."""
         if self._sent:
-            self._pg.send_flush_request()
+            self._ask()
             self._read(self._sent[-1])
+
+    def _ask(self) -> None:
+        """For the answers to all that was sent: without that the server keeps them until it has many."""
+        if self._unasked:
+            self._pg.send_flush_request()
+            self._unasked = False
 
     # ------------------------------------------------------------ answers
 
     def rows(self, answer: Answer) -> list[tuple[Any, ...]]:
         """What a statement has brought. Raises psycopg.Error, of the first that has failed since the last sync."""
         if answer.result is None:
-            self._pg.send_flush_request()
+            self._ask()
             self._read(answer)
         result = answer.result
         if result.status == TUPLES_OK:
@@ -123,16 +131,21 @@ class Wire:
             raise self._fault
         return []
 
-    def alone(self, text: str, bindings: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        """One statement outside of any transaction: it is one by itself."""
+    def alone(self, text: str, bindings: tuple[Any, ...], meanwhile: Callable[[], Any] = tuple) -> list[tuple[Any, ...]]:
+        """One statement outside of any transaction: it is one by itself. `meanwhile` is called while the server is at it."""
         self.open()
         answer = self.send(text, bindings)
-        self.sync()
+        self.sync(meanwhile)
         self.close()
         return self.rows(answer)
 
     def alone_before(
-        self, text: str, bindings: tuple[Any, ...], behind: tuple[str, tuple[Any, ...]], between: Callable[[], Any]
+        self,
+        text: str,
+        bindings: tuple[Any, ...],
+        behind: tuple[str, tuple[Any, ...]],
+        meanwhile: Callable[[], Any],
+        between: Callable[[], Any],
     ) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
         """The same with another in the same trip, a transaction of its own that begins when the first is committed; `between` is
         called then. Returns the rows of both; nothing is said about a failure of the second."""
@@ -141,6 +154,7 @@ class Wire:
         committed = self._end_of_transaction()
         also = self.send(*behind)
         ended = self._end_of_transaction()
+        meanwhile()
         self._read(committed)
         fault, self._fault = self._fault, None
         if fault is None:
@@ -158,13 +172,16 @@ class Wire:
 
     def _end_of_transaction(self) -> Answer:
         self._pg.pipeline_sync()
+        self._unasked = False
         answer = Answer()
         self._sent.append(answer)
         return answer
 
-    def sync(self) -> None:
+    def sync(self, meanwhile: Callable[[], Any] = tuple) -> None:
         """Wait for all that was sent; without a transaction that commits it. Raises the first fault."""
-        self._read(self._end_of_transaction())
+        ended = self._end_of_transaction()
+        meanwhile()
+        self._read(ended)
         fault, self._fault = self._fault, None
         if fault is not None:
             raise fault

@@ -153,6 +153,7 @@ class PostgresStore(PostgresConnection):
 
     def foresee(self, worker: int, jobs: list[Job], wanted: int) -> None:
         asked: list[tuple[str, tuple[Any, ...]]] = [(pg_sql.HOLDS, (worker,))]
+        self.only_looks = True
         self.trust.begin_turn()
         if jobs and not self.trust.holds:
             # Whether somebody waits for their ends can be asked once nobody can begin to: their rows are locked, or written.
