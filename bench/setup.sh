@@ -50,8 +50,8 @@ fleet() {
 # Oban wants a newer Python than the others: one that is here, else that of a newer Debian in a folder of its own.
 oban() {
     if [ -x peers/fleet/oban-python ]; then echo "oban is there"; return; fi
-    for newer in python3.14 python3.13 python3.12; do
-        command -v "$newer" >/dev/null || continue
+    for newer in python3.14 python3.13 python3.12 "$HOME"/.pyenv/versions/3.1[2-9]*/bin/python3; do
+        "$newer" -c '' 2>/dev/null || continue  # pyenv has words for versions that are not switched on, too
         "$newer" -m venv peers/fleet/oban && peers/fleet/oban/bin/python -m pip install --quiet --disable-pip-version-check oban || {
             skipped "oban: pip could not install it"
             return
