@@ -7,7 +7,7 @@ import os
 from time import monotonic, sleep
 
 from . import bell, clock
-from .model import Serving, WorkerRow
+from .model import COMMAND, Serving, WorkerRow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +58,19 @@ def ask(queue: Queue, workers: list[WorkerRow], what: str) -> None:
     queue.ring(bell.WORK)
 
 
+def ask_all(queue: Queue, what: str) -> list[WorkerRow]:
+    """Ask every worker; returns those that live. One of this machine that was killed is asked too: its keeper has started the
+    next one, which has no row yet and does what was asked of the dead."""
+    here = (clock.boot_id(), clock.pid_namespace())
+    with queue.store.transaction():
+        running = living(queue.store)
+        killed = [row for row in queue.store.workers() if (row.boot_id, row.pid_ns) == here and row not in running]
+        for row in running + killed:
+            queue.store.ask_worker(row.id, what)
+    queue.ring(bell.WORK)
+    return running
+
+
 def wait_until_gone(queue: Queue, workers: list[WorkerRow], timeout_s: float | None = None) -> list[WorkerRow]:
     """Wait until these workers have ended; returns those that have not in time."""
     ids = {row.id for row in workers}
@@ -71,11 +84,14 @@ def wait_until_gone(queue: Queue, workers: list[WorkerRow], timeout_s: float | N
 
 
 def wait_for_heirs(queue: Queue, gone: list[WorkerRow], timeout_s: float) -> int:
-    """Wait until as many workers have begun after these, each on the machine of one of them; returns how many have."""
-    newest, hosts, deadline = max(row.id for row in gone), {row.host for row in gone}, monotonic() + timeout_s
+    """Wait until as many workers of commands have begun after these, each on the machine of one of them; returns how many
+    have."""
+    newest, hosts = max([row.id for row in gone], default=0), {row.host for row in gone}
+    deadline = monotonic() + timeout_s
     with queue.listener(bell.DONE) as ears:
         while True:
-            found = sum(row.id > newest and row.host in hosts for row in living(queue.store))
+            began = [row for row in living(queue.store) if row.id > newest and COMMAND in row.offers.split()]
+            found = sum(row.host in hosts for row in began)
             if found >= len(gone) or monotonic() > deadline:
                 return found
             ears.wait(0.02)

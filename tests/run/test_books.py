@@ -19,7 +19,7 @@ from queuectl.clock import process_start
 from queuectl.lifecycle import a_job
 from queuectl.model import Options
 from queuectl.run import journal
-from queuectl.run.books import KeeperBooks
+from queuectl.run.books import KeeperBooks, forget_old
 from queuectl.run.ends import End, EndsBook, EndsRead, path_of
 from queuectl.run.journal import Trace
 from queuectl.run.running import Run
@@ -38,6 +38,17 @@ def test_what_began_earlier_is_not_kept_until_it_is_asked_for(tmp_path: Path) ->
     books.refresh()
     assert books.complete(Trace(1, 1, 500, 500)).status == 500 % 7
     assert len(books._ends) == 11
+
+
+def test_an_old_book_is_removed_unless_its_keeper_lives_in_whatever_container(tmp_path: Path) -> None:
+    elsewhere, gone = path_of(str(tmp_path), (1 << 22, 1)), path_of(str(tmp_path), (1 << 22, 2))  # no process has such a number
+    keeper = EndsBook(elsewhere)
+    for path in (elsewhere, gone):
+        Path(path).touch()
+        os.utime(path, (1, 1))
+    forget_old(str(tmp_path))
+    assert os.listdir(tmp_path) == [os.path.basename(elsewhere)]
+    keeper.remove()
 
 
 def test_a_worker_that_adopts_now_and_then_keeps_nothing_of_what_it_has_learned(tmp_path: Path) -> None:

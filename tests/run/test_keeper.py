@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from behaviour.harness import alive, eventually
 
-from queuectl import files
+from queuectl import files, workers
 from queuectl.run import start
 from queuectl.run.keeper import DEATHS_MAX
 
@@ -220,6 +220,44 @@ def test_one_keeper_is_the_parent_of_all_workers_of_a_start_with_processes(machi
     machine.say("go")
     done = machine.queue.wait(*[job.id for job in jobs], timeout=60)
     assert [(job.exit_code, job.run, job.interruptions) for job in done] == [(4, 1, 0)] * 3
+
+
+def test_a_worker_that_began_behind_the_asking_for_a_restart_is_renewed_too(machine: Machine) -> None:
+    """One is killed, and before the next has a row the others are asked: their renewal would wait for it."""
+    machine.worker("--count", "2", "--use-processes")
+    old = eventually(lambda: machine.workers() if len(machine.workers()) == 2 else None)
+    os.kill(old[0], signal.SIGKILL)
+    late = eventually(lambda: [pid for pid in machine.workers() if pid not in old])[0]
+    workers.ask(machine.queue, [row for row in machine.queue.store.workers() if row.pid == old[1]], "restart")
+    eventually(lambda: len(set(machine.workers()) - {*old, late}) == 2)
+    assert not alive(late)
+
+
+@pytest.mark.engine("sqlite")
+def test_a_signal_counts_once_so_that_a_worker_which_finishes_can_still_be_told_to_leave(machine: Machine) -> None:
+    keeper = machine.worker()
+    job = machine.add(machine.until("go"))
+    machine.ledger.began(job.id)
+    keeper.terminate()
+    eventually(lambda: "stopping, waiting for 1 running" in (machine.folder / "worker.out").read_text())
+    left = machine.command("worker", "stop", "--leave", "--timeout", "20s")
+    assert left.returncode == 0, left.stderr
+    assert machine.queue.get(job.id).state == "processing"
+    machine.say("go")
+
+
+@pytest.mark.engine("sqlite")
+def test_what_is_asked_of_a_worker_that_was_killed_its_successor_does(machine: Machine) -> None:
+    """It has no row yet when a stop looks who is there."""
+    keeper = keeper_of(
+        machine, f'test -e {machine.folder}/first && {machine.until("go")}; touch {machine.folder}/first; exec "$PYTHON" "$@"'
+    )
+    os.kill(machine.the_worker(), signal.SIGKILL)
+    eventually(lambda: starts(machine) == 2)
+    stop = machine.command("worker", "stop")
+    assert (stop.returncode, stop.stderr) == (0, "queuectl: no worker is running\n")
+    machine.say("go")
+    assert keeper.wait(60) == 0
 
 
 # ---------------------------------------------------------------- at a terminal

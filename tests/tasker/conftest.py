@@ -47,12 +47,12 @@ class Answer:
 class Tasker:
     """One running program."""
 
-    def __init__(self, folder: Path, *flags: str, auth: str = "") -> None:
+    def __init__(self, folder: Path, *flags: str, auth: str = "", backend: str = "") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.folder, self.auth = folder, auth
-        words = [f"-address=localhost:{self.port}", f"-backend={folder}/tasks.db", *flags]
+        words = [f"-address=localhost:{self.port}", f"-backend={backend or f'{folder}/tasks.db'}", *flags]
         words += [f"--basicauth={auth}"] if auth else []
         with open(folder / "tasker.log", "ab") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "queuectl.compat.tasker", *words], stderr=log, cwd=folder)
@@ -116,8 +116,8 @@ class Tasker:
 def start(tmp_path: Path) -> Iterator[Callable[..., Tasker]]:
     started: list[Tasker] = []
 
-    def begin(*flags: str, auth: str = "test:test") -> Tasker:
-        started.append(Tasker(tmp_path, *flags, auth=auth))
+    def begin(*flags: str, auth: str = "test:test", backend: str = "") -> Tasker:
+        started.append(Tasker(tmp_path, *flags, auth=auth, backend=backend))
         return started[-1]
 
     yield begin

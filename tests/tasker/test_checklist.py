@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
+from behaviour.harness import ENGINES, WHY_NOT
 
 from tests.calls.conftest import Target
 
@@ -249,9 +250,19 @@ def test_the_page_tells_status_and_health_and_runs_nothing(shared: Tasker) -> No
 # ---------------------------------------------------------------- stopping, dying
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_runs_what_was_accepted_and_stores_what_comes(start: Start, target: Target, number: int) -> None:
-    tasker = start()
+STOPS = [
+    pytest.param("sqlite", signal.SIGTERM),
+    pytest.param("sqlite", signal.SIGINT),
+    pytest.param("postgres", signal.SIGTERM, marks=pytest.mark.skipif(bool(WHY_NOT["postgres"]), reason=WHY_NOT["postgres"])),
+]
+
+
+@pytest.mark.parametrize(("engine", "number"), STOPS)
+def test_a_stop_runs_what_was_accepted_and_stores_what_comes(
+    start: Start, target: Target, tmp_path: Path, engine: str, number: int
+) -> None:
+    backend = ENGINES[engine](tmp_path) if engine == "postgres" else ""
+    tasker = start(backend=backend)
     target.may_answer.clear()
     accepted = [tasker.push(target.url + f"/gate?{n}") for n in range(6)]
     next_year = tasker.push(target.url + "/ok?later", run_at="2099-01-01T00:00:00Z")
@@ -263,7 +274,7 @@ def test_a_stop_runs_what_was_accepted_and_stores_what_comes(start: Start, targe
     target.may_answer.set()
     assert tasker.process.wait(20) == 0
     assert sorted(target.paths()) == [f"/gate?{n}" for n in range(6)]
-    again = start()
+    again = start(backend=backend)
     until(lambda: again.status(late) == 2)
     assert [again.status(uid) for uid in accepted] == [2] * 6
     assert again.status(next_year) == 0

@@ -94,6 +94,23 @@ def test_a_function_runs_with_its_arguments_and_its_result_is_kept(queue: Queue,
     assert log_of(queue, job.id) == "adding\nqueuectl-result: 42\n"
 
 
+@pytest.mark.parametrize("tasks_first", [True, False])
+def test_functions_and_commands_of_one_program_share_their_environment(queue: Queue, work: Start, tasks_first: bool) -> None:
+    """A function's process is told one thing more."""
+    for _ in range(3):
+        for is_task in (tasks_first, not tasks_first):
+            queue.add(Function("seen") if is_task else ["env"])
+    assert work().returncode == 0
+    jobs = queue.find()
+    assert [(job.state, job.run) for job in jobs] == [("completed", 1)] * 6
+    for job in jobs:
+        if job.kind == "function":
+            assert queue.result(job.id)[0] == job.id
+        else:
+            names = [line.partition("=")[0] for line in log_of(queue, job.id).splitlines()]
+            assert [name for name in set(names) if names.count(name) > 1] == []
+
+
 def test_an_exception_is_a_failure_with_the_users_own_traceback(queue: Queue, work: Start) -> None:
     job = queue.add(Function("fails", '["oh"]'), max_retries=1)
     work()

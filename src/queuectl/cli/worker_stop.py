@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import codec, workers
 from ..errors import InvalidInput, StorageError, WaitTimeout
+from ..model import COMMAND
 from .command import Arguments, Command, Option
 from .open import the_queue
 from .text import note
@@ -23,20 +24,21 @@ def _ask(what: str, arguments: Arguments) -> int:
     timeout = None if arguments.timeout is None else codec.seconds(arguments.timeout, "timeout")
     again = 0
     with the_queue(upgrade=False) as queue:
-        running = workers.living(queue.store)
+        running = workers.ask_all(queue, what)
         if not running:
             note("no worker is running")
             return 0
-        workers.ask(queue, running, what)
+        # A caller is started again when there are calls to make.
+        heirs = [row for row in running if COMMAND in row.offers.split()]
         left = workers.wait_until_gone(queue, running, timeout)
         if what == "restart" and not left:
-            again = workers.wait_for_heirs(queue, running, START_S)
+            again = workers.wait_for_heirs(queue, heirs, START_S)
         elif not left and not workers.living(queue.store):
             workers.wait_until_unwatched(queue.place.run, START_S)
     if left:
         raise WaitTimeout(f"{len(left)} workers have not ended yet", hint="they end when their jobs do; --now ends those")
-    if what == "restart" and again < len(running):
-        why = f"{len(running)} ended and {again} began"
+    if what == "restart" and again < len(heirs):
+        why = f"{len(heirs)} ended and {again} began"
         raise StorageError("not every worker has begun anew", why=why, hint="'queuectl worker list', 'queuectl worker start'")
     note(f"{len(running)} worker{'' if len(running) == 1 else 's'} {'restarted' if what == 'restart' else 'stopped'}")
     return 0

@@ -11,7 +11,7 @@ from time import monotonic, time
 
 from .. import clock
 from . import pidfd
-from .ends import End, EndsRead
+from .ends import End, EndsRead, is_held
 from .journal import Trace
 
 TYPE_CHECKING = False
@@ -96,8 +96,12 @@ def forget_old(folder: str) -> None:
         path = os.path.join(folder, name)
         if name.startswith("keeper-") and name.endswith(".journal") and time() - _mtime(path) > BOOK_KEPT_S:
             pid, start = name.removesuffix(".journal").split("-")[1:]
-            if not clock.is_alive(int(pid), int(start)):
+            if clock.is_alive(int(pid), int(start)) or is_held(path):
+                continue  # its number says nothing in another container, its lock does
+            try:
                 os.unlink(path)
+            except FileNotFoundError:
+                pass  # another worker removed it
 
 
 def _mtime(path: str) -> float:

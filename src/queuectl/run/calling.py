@@ -19,7 +19,7 @@ from .. import bell, clock, files, plan
 from ..errors import Replaced, StorageError, TryAgainLater
 from ..lifecycle import GivenBack, Started
 from ..model import CALL, CLAIMED, Job, Serving
-from ..store import sql
+from ..store import pages, sql
 from ..workers import own_row
 from . import flight, journal, recovery, system
 from .ahead import Ahead
@@ -311,6 +311,7 @@ class Caller:
 
     def _committed(self, report: Report) -> None:
         self._committing = False
+        self._next_tick = min(self._next_tick, monotonic() + self._leased.tick_s)
         self._pace = self._pace.after_commit(report.took_s)
         for job, event in report.turn.events:
             if not isinstance(event, Started):
@@ -377,7 +378,7 @@ class Caller:
 
     def drain(self) -> None:
         """Make the calls that were accepted until now and are due, then end; what comes meanwhile is for the next."""
-        self._serving.newest = int(self.queue.store.run(sql.META, ("next_number",))[0][0]) - 1
+        self._serving.newest = pages.newest(self.queue.store)
         self._draining = self.until_idle = self._rung = True
         self._say("the caller is draining")
         self._woken.set()

@@ -95,15 +95,22 @@ class EndsBook:
                 file.seek(-ROTATE_BYTES // 2, os.SEEK_END)
                 recent = file.read().partition(b"\n")[2]
             fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            whole = os.write(fd, recent) == len(recent)
-            if whole:
-                os.rename(new, self.path)
         except OSError:
             return  # no room for two: the old one goes on
-        os.close(self._fd if whole else fd)
-        if whole:
-            self._fd, self.size = fd, len(recent)
+        old = fd
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.write(fd, recent) == len(recent):
+                os.rename(new, self.path)
+                old, self._fd, self.size = self._fd, fd, len(recent)
+        except OSError:
+            pass  # as above
+        os.close(old)
+
+    def outlives_exec(self, yes: bool) -> None:
+        """Whether its lock stays until the next program closes what it was given: a keeper is none for no moment then."""
+        if self._fd >= 0:
+            os.set_inheritable(self._fd, yes)
 
     def remove(self) -> None:
         try:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CANCEL, NOW, LATE = "cancel", "now", "late"
 PARSED_MAX, PARSED_LENGTH_MAX = 500, 5_000
+BUSY_MAX = 10_000  # targets whose refusals in a row are counted
 
 
 class Flight:
@@ -213,6 +214,8 @@ class Flights:
             self._busy_times.pop(key, None)
             return 0
         if ending.busy_s < 0:
+            if len(self._busy_times) > BUSY_MAX:
+                self._busy_times.clear()
             self._busy_times[key] = self._busy_times.get(key, 0) + 1
         rest_s = ending.busy_s if ending.busy_s >= 0 else answers.busy_s(self._busy_times[key])
         until = now + round(rest_s * 1e6)

@@ -169,6 +169,10 @@ class Journal:
             self._fd, self._size = fd, len(content)
             self._unwritten.clear()  # they are in what was written
 
+    def outlives_exec(self, yes: bool) -> None:
+        """Whether its lock stays until the next program closes what it was given."""
+        os.set_inheritable(self._fd, yes)
+
     def close(self, remove: bool) -> None:
         os.close(self._fd)
         if remove:
@@ -179,7 +183,11 @@ def _open(path: str, flags: int = 0) -> int:
     """Open and lock: the lock says that the worker lives, and goes with it however it dies. A child that is not yet
     through its `exec` holds it too: whoever gets the lock finds no process that still looks like the worker."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | flags, files.FILE_MODE)
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
     reserve(fd, RESERVE_BYTES)
     return fd
 

@@ -38,6 +38,7 @@ TOLD = frozenset((*STOPPING, *ON_DEMAND))
 HEARD = (*TOLD, signal.SIGCHLD, signal.SIGALRM)
 PR_SET_CHILD_SUBREAPER = 36
 RENEW = 85  # the worker's exit status that asks for new code under running jobs
+RENEWED = signal.SIGHUP  # to a worker, as to a part: end, you are about to be started again with new code
 LEFT = 86  # its exit status when it was told to leave them running
 STORAGE = 7
 HOPELESS = (2, 3, 4, 5, STORAGE)  # a start that failed for a reason that another start would meet again
@@ -87,8 +88,11 @@ class Keeper:
 
     def somebody_will_ask(self) -> bool:
         """A worker that left jobs running has not been taken over yet: who does that must learn here how they ended."""
-        folder = os.path.dirname(self.book.path)
-        return any(name.startswith("worker-") and name.endswith(".journal") for name in os.listdir(folder))
+        try:
+            names = os.listdir(os.path.dirname(self.book.path))
+        except FileNotFoundError:
+            return False  # who waited for our end has taken the store away
+        return any(name.startswith("worker-") and name.endswith(".journal") for name in names)
 
     def wait(self) -> None:
         """Until a signal comes, a child's end among them, or something is to be started."""
@@ -155,9 +159,9 @@ class Keeper:
     def goes_on(self) -> bool:
         """Whether there is something left to wait for; parts end after the workers have."""
         if (self.over or self.renewing or not self.parts.asked) and not self.keeps_workers:
-            self.parts.end(signal.SIGHUP if self.renewing and not self.over else signal.SIGTERM, faces=True)
-            if self.renewing and not self.over and not self.parts.running:
-                self.renew()
+            self.parts.end(RENEWED if self.renewing and not self.over else signal.SIGTERM, faces=True)
+            if self.renewing and not self.over and not self.parts.hold_sockets:
+                self.renew()  # other parts may take as long as the calls that they make: their end is seen all the same
         return bool(self.keeps_workers or self.parts or self.jobs_left)
 
     @property
@@ -169,8 +173,10 @@ class Keeper:
         why = "it cannot be loaded"
         try:
             if loads(sys.executable):
+                self.book.outlives_exec(True)
                 become(self.arguments)
         except OSError as fault:
+            self.book.outlives_exec(False)
             why = fault.strerror or str(fault)
         say(f"the keeper cannot be renewed ({why}); going on with the one there is")
         self.renewing = self.jobs_left = False  # the workers take the jobs over
@@ -184,6 +190,8 @@ class Keeper:
         if code == RENEW:
             self.proven = self.renewing = self.jobs_left = True
             self.due.clear()
+            for worker in () if self.stopping else self.workers:  # one that began behind the asking was not asked
+                os.kill(worker, RENEWED)  # not reaped yet, so the number is still its own
             return  # the last of them to end renews us all
         self.code = 0 if code == LEFT else code
         lived = monotonic() - began > GOOD_RUN_S
@@ -234,7 +242,7 @@ class Keeper:
         inherited = self.arguments if self.heir not in self.workers else self.arguments[:5]
         command = [sys.executable, "-m", "queuectl.run.process", *inherited, str(self.me[0]), str(self.me[1])]
         # Signals that come before the worker can act on them wait for it.
-        blocked = [signal.SIGTERM, signal.SIGINT]
+        blocked = [signal.SIGTERM, signal.SIGINT, RENEWED]
         try:
             worker = os.posix_spawn(sys.executable, command, os.environ, setpgroup=0, setsigmask=blocked)
         except OSError as fault:

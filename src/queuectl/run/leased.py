@@ -38,12 +38,16 @@ class Leased:
         self._say = say
         self._under_way = under_way
         self._end_elsewhere = end_elsewhere
-        self.tick_s = min(plan.TICK_S, terms.config.lease / 8) if store.shared else plan.TICK_S
         self._seen_s = monotonic()
         self._over = Event()
         if store.shared:
             store.impatient = get_ident()
             Thread(target=self._watch, name="lease", daemon=True).start()
+
+    @property
+    def tick_s(self) -> float:
+        """A worker commits at least so often; the lease may be set otherwise meanwhile."""
+        return min(plan.TICK_S, self._terms.config.lease / 8) if self._store.shared else plan.TICK_S
 
     def left_s(self) -> float:
         """Until the runs that may start elsewhere have to be asked to end, so that they are gone when the lease is."""

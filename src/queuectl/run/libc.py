@@ -70,13 +70,16 @@ def posix_spawn(path: bytes, argv: tuple[bytes, ...], launch: Launch) -> int:
 
 
 def _environment(launch: Launch) -> ctypes.Array[ctypes.c_char_p]:
-    """The array that execve takes: made once for all jobs that share an environment, but for its last places."""
+    """The array that execve takes: made once for all jobs that share an environment, but for its last places. Jobs have more
+    or fewer entries of their own, by their kind."""
     shared = launch.env
     array: ctypes.Array[ctypes.c_char_p] | None = shared.array
-    if array is None:
-        array = shared.array = (ctypes.c_char_p * (len(shared.entries) + len(launch.own) + 1))(*shared.entries)
+    end = len(shared.entries) + len(launch.own)
+    if array is None or len(array) <= end:
+        array = shared.array = (ctypes.c_char_p * (end + 1))(*shared.entries)
     for place, entry in enumerate(launch.own, len(shared.entries)):
         array[place] = entry
+    array[end] = None
     return array
 
 

@@ -54,6 +54,11 @@ class Parts:
     def __bool__(self) -> bool:
         return bool(self.running or self._due)
 
+    @property
+    def hold_sockets(self) -> bool:
+        """Whether some are left whose listening sockets the next keeper's are to have."""
+        return any(part.partition("=")[0] in FACES for part, _ in self.running.values())
+
     def want(self, name: str, text: str = "") -> None:
         """A worker has work for it: start it, unless it runs."""
         known = [part for part, _ in self.running.values()] + list(self._due)

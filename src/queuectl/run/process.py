@@ -15,7 +15,7 @@ from ..saying import say
 from . import mark
 from .keeper import LEFT, PROVEN, RENEW
 from .launcher import Nameless
-from .surroundings import STOPPING
+from .surroundings import HEARD
 from .worker import Worker
 
 TROUBLE = 71
@@ -63,7 +63,7 @@ def _tasks() -> list[str]:
 
 def _mark_job_free() -> None:
     """The keeper's blocked signals are not ours, but for those that wait until the worker is ready for them."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, STOPPING)
+    signal.pthread_sigmask(signal.SIG_SETMASK, HEARD)
     os.environ.pop("QUEUECTL_RUN", None)  # started from inside a job, we are no part of its run
 
 

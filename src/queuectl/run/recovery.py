@@ -158,8 +158,11 @@ class TakeOver:
                 self._books.want(trace)
 
     def is_for_its_keeper(self) -> bool:
-        """In another container its keeper starts the next worker, which can see the jobs; from here they look gone."""
-        return not self._machine.is_of(self._row) and ends.is_held(ends.path_of(self._worker.queue.place.run, self._book.keeper))
+        """In another container its keeper starts the next worker, which can see the jobs; from here they look gone. A worker
+        whose keeper died is one itself by now."""
+        folder, row = self._worker.queue.place.run, self._row
+        keepers = (self._book.keeper, (row.pid, row.pid_start))
+        return not self._machine.is_of(row) and any(ends.is_held(ends.path_of(folder, keeper)) for keeper in keepers)
 
     def run(self) -> bool:
         """What is adopted stands in our own journal before: killed at any instant, the old or the new one tells of it.

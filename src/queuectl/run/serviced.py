@@ -42,7 +42,8 @@ def run(place: Place, slots: int) -> int:
 
 def _stopped(place: Place, keeper: int) -> int:
     try:
-        _leave(place, cgroup.children(keeper))
+        if not _leave(place, cgroup.children(keeper)):  # a worker that has no row yet hears it from its keeper
+            os.kill(keeper, signal.SIGTERM)  # not reaped yet, so the number is still its own
         return 0
     except QueueError as fault:  # the store cannot be written: the keeper hears it without
         say(f"{fault}; the worker starts nothing more, and ends when its jobs have")
@@ -50,8 +51,9 @@ def _stopped(place: Place, keeper: int) -> int:
         return fault.exit_code
 
 
-def _leave(place: Place, ours: list[int] | None = None) -> None:
-    """Ask the workers of this unit, and those that are `ours`, to go; wait until they have. Their jobs run on."""
+def _leave(place: Place, ours: list[int] | None = None) -> int:
+    """Ask the workers of this unit, and those that are `ours`, to go; wait until they have. Their jobs run on. Returns how many
+    there were."""
     here, unit = (clock.boot_id(), clock.pid_namespace()), cgroup.service_of(os.getpid())
     with Queue(place) as queue:
         living = [row for row in workers.living(queue.store) if (row.boot_id, row.pid_ns) == here]
@@ -59,3 +61,4 @@ def _leave(place: Place, ours: list[int] | None = None) -> None:
         if rows:
             workers.ask(queue, rows, "leave")
             workers.wait_until_gone(queue, rows, PATIENCE_S)
+        return len(rows)

@@ -14,16 +14,19 @@ from . import system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+HEARD = (*STOPPING, signal.SIGHUP)  # in a process of its own
 
 
 class Surroundings:
-    """`wake_fd` is readable after a signal; `told` is called for each that asks the worker to stop."""
+    """`wake_fd` is readable after a signal, and `asks` says what it was."""
 
-    def __init__(self, told: Callable[[int, Any], None], own_process: bool) -> None:
+    def __init__(self, own_process: bool) -> None:
+        self.stops = 0  # signals that ask the worker to stop
+        self._heeded = 0  # of these
+        self._hung_up = False
         close_on_exec()
         self.wake_fd, self._wake_end = system.pipe()
         self._folder = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
@@ -35,10 +38,24 @@ class Surroundings:
             return  # not the main thread: whoever runs us there stops us through the store
         # An inherited "ignore" of SIGCHLD would throw exit statuses away.
         self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for number in STOPPING:
-            self._handlers[number] = signal.signal(number, told)
+        for number in HEARD if own_process else STOPPING:
+            self._handlers[number] = signal.signal(number, self._heard)
         if own_process:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+
+    def _heard(self, number: int, frame: object) -> None:
+        if number == signal.SIGHUP:
+            self._hung_up = True
+        else:
+            self.stops += 1
+
+    def asks(self) -> str:
+        """What signals have asked for since the last look, each once: `finish`, `now` from the second on, or `restart`."""
+        if self.stops > self._heeded:
+            self._heeded = self.stops
+            return "now" if self.stops > 1 else "finish"
+        hung_up, self._hung_up = self._hung_up, False
+        return "restart" if hung_up else ""
 
     def give_back(self) -> None:
         if not self._own_process:

@@ -112,14 +112,14 @@ class TurnWriter:
             changes = store.apply_all(events, now, actor, refused=_not_wanted)
             store.run_many(sql.ATTEMPT_TOLD, [(t.pid, t.log_start, t.job, t.run) for t in turn.traces])
             store.run_many(sql.REST_KEY, [*turn.rests])
-            if turn.free + turn.ahead:
+            stopping = store.run(sql.STOPPING, (self._worker,))
+            if stopping and turn.free + turn.ahead:  # without its row it is no worker any more: another has taken over
                 claimed = store.claim(self._worker, turn.free, turn.ahead, now, self.serving)
                 self._have_logs(claimed.jobs)
             else:
                 store.promote_due(now)  # schedules keep their time also while all slots are taken
                 claimed = NOTHING
             stops = store.stops_asked(self._worker)
-            stopping = store.run(sql.STOPPING, (self._worker,))
             due = min([at for at in (store.next_due(), claimed.opens_us) if at is not None], default=None)
             room_made = bool(turn.events) and store.limited_jobs_wait()
             # Nothing may fail after the commit: it would be tried again, and what it has claimed be forgotten.

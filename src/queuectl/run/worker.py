@@ -29,7 +29,6 @@ from .wanted import Wanted
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from ..lifecycle import Event
     from ..queue import Queue
@@ -71,7 +70,6 @@ class Worker:
         self._next_tick = 0.0
         self._next_idle_look = 0.0
         self._not_before = 0.0
-        self._signals = 0
         self._stopping, self._idle = "", False
         self._trouble, self._trouble_at = "", 0.0
         self.terms = Terms(queue, self._say)
@@ -81,7 +79,7 @@ class Worker:
     def run(self, until_idle: bool = False) -> None:
         """Work until told to stop; with `until_idle`, until nothing is left that would still run."""
         self._until_idle = until_idle
-        self._surroundings = Surroundings(self._signalled, own_process=bool(self.keeper_arguments))
+        self._surroundings = Surroundings(own_process=bool(self.keeper_arguments))
         try:
             self._begin()
             try:
@@ -154,9 +152,6 @@ class Worker:
             self._say_trouble(str(trouble))
         self._next_tick = monotonic() + self._leased.tick_s
 
-    def _signalled(self, number: int, frame: Any) -> None:
-        self._signals += 1
-
     def _finished(self) -> bool:
         unwritten = self._slots.events or self._slots.collected or self._committing or self._ahead
         busy = self._slots.runs or unwritten
@@ -176,7 +171,7 @@ class Worker:
                 self.queue.store.remove_worker(self.id)
         self.journal.close(remove=clean)
         self._ears.close()
-        self._wanted.close(lambda: self._signals > 1)
+        self._wanted.close(lambda: self._surroundings.stops > 1)
         self._slots.close()
         self._leased.close()
         if self._parent >= 0:
@@ -206,8 +201,9 @@ class Worker:
                 self._look_around()
         for report in self._committer.news():
             self._committed(report)
-        if self._signals:
-            self.stop("now" if self._signals > 1 else "finish")
+        asked = self._surroundings.asks()
+        if asked and not (asked == "restart" and self._stopping):
+            self.stop(asked)
 
     def _moments(self) -> list[float]:
         """The moments the loop must be awake at, on the monotonic clock."""
@@ -322,6 +318,7 @@ class Worker:
 
     def _committed(self, report: Report) -> None:
         self._committing = False
+        self._next_tick = min(self._next_tick, monotonic() + self._leased.tick_s)
         self._pace = self._pace.after_commit(report.took_s)
         self._slots.committed(report.turn.events)
         if not self._ahead:
@@ -373,10 +370,12 @@ class Worker:
         """
         self._say("the keeper died; taking its place")
         mark.clear()
+        self.journal.outlives_exec(True)
         try:
-            become(self.keeper_arguments, lambda: bool(self._signals or self._stopping in ("finish", "now")))
+            become(self.keeper_arguments, lambda: bool(self._surroundings.stops or self._stopping in ("finish", "now")))
         except OSError as fault:
             self._say(f"that failed ({fault.strerror}): this worker goes on without a keeper")
+            self.journal.outlives_exec(False)
             if self._parent >= 0:
                 self._slots.poll.unregister(self._parent)
                 os.close(self._parent)

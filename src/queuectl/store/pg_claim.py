@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 AGAIN_US = 20_000  # when somebody else may have ready jobs in hand
 BUSY_S = 0.02  # who gets all that is wanted looks no sooner for what may stand before the marks
 BEGINNING = (-(1 << 62), 0)
+NO_BOUND = 1 << 62
+LANES_MAX = 10_000  # with a mark: keys and piles have lanes of their own, again and again
 
 
 class Marks:
@@ -50,12 +52,14 @@ class Marks:
         """From where the next look is taken."""
         self.full = self.full_look.allows(monotonic())
 
-    def columns(self, lanes: list[int], most: list[int]) -> tuple[list[int], ...]:
+    def bindings(self, lanes: list[int], most: list[int], newest: int = NO_BOUND) -> tuple[Any, ...]:
         """What READY is asked to find the first jobs of these lanes."""
         places = [BEGINNING if self.full else self.of(lane) for lane in lanes]
-        return lanes, [turned for turned, _ in places], [number for _, number in places], most
+        return lanes, [turned for turned, _ in places], [number for _, number in places], most, newest
 
     def move(self, taken: list[Job]) -> None:
+        if len(self._of_lane) > LANES_MAX:
+            self._of_lane.clear()
         for job in taken:
             self._of_lane[job.lane] = max(self.of(job.lane), (-job.priority, job.number))
 
@@ -65,6 +69,7 @@ class SharedClaim(Claim):
 
     _store: PostgresConnection
     _places: dict[int, str]  # of the rows of jobs that were read, by their numbers
+    _newest: int  # what is newer is left
 
     def pick(self, free: int, ahead: int, serving: Serving) -> list[Job]:
         store = self._store
@@ -77,9 +82,8 @@ class SharedClaim(Claim):
         if any(self._gates.values()):
             rows = self._behind_locks(rows)
         bounds = [(row[0], min([free + ahead, serving.room(row[3]), *map(self._room_of, self._gates[row[0]])])) for row in rows]
+        self._newest = NO_BOUND if serving.newest is None else serving.newest
         found = self._read([(lane, most) for lane, most in bounds if most > 0], free + ahead)
-        if serving.newest is not None:
-            found = [job for job in found if job.number <= serving.newest]
         found.sort(key=lambda job: (-job.priority, job.number))
         picked = self._until_careful(self._within(found)[: free + ahead], free)
         if len(found) < free + ahead:
@@ -114,10 +118,10 @@ class SharedClaim(Claim):
         store, marks = self._store, self._store.marks
         lanes, most = [lane for lane, _ in bounds], [most for _, most in bounds]
         marks.lanes = lanes if most == [wanted] * len(lanes) else []
-        if not store.expected.has(pg_sql.READY, marks.columns(lanes, most)):
+        if not store.expected.has(pg_sql.READY, marks.bindings(lanes, most, self._newest)):
             marks.decide()
-        columns = marks.columns(lanes, most)
-        rows = look(store, marks.full_look, pg_sql.READY, columns) if marks.full else store.run(pg_sql.READY, columns)
+        bindings = marks.bindings(lanes, most, self._newest)
+        rows = look(store, marks.full_look, pg_sql.READY, bindings) if marks.full else store.run(pg_sql.READY, bindings)
         if marks.full and len(rows) >= wanted:
             marks.full_look.rest(monotonic() + BUSY_S)
         found = [Job(*row[:-1]) for row in rows]
@@ -133,7 +137,7 @@ class SharedClaim(Claim):
             return
         if not self._store.marks.full:
             at = self._now + max(0, round((self._store.marks.full_look.next_s - monotonic()) * 1e6))
-        elif picked or self._store.run(pg_sql.SOME_READY, (short, [job.number for job in found])):
+        elif picked or self._store.run(pg_sql.SOME_READY, (short, [job.number for job in found], self._newest)):
             at = self._now + AGAIN_US
         else:
             return

@@ -38,7 +38,7 @@ class Outputs:
 
     def claimed(self, jobs: list[Job]) -> None:
         """Learn where the next runs of these have to begin; inside the claim."""
-        again = [job.number for job in jobs if job.run > 1]
+        again = [job.number for job in jobs if job.run > 1 and job.kind != "call"]  # a call's log is fetched before it goes on
         if again:
             self.lengths.update({int(job): int(length) for job, length in self._store.run(LENGTHS, (again, again))})
 

@@ -103,8 +103,9 @@ select j.* from unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[]) as l 
 cross join lateral (
   select {sql.JOB}, ctid as place from jobs
   where jobs.lane = l.lane and jobs.stage = 'ready' and (-jobs.priority, jobs.number) > (l.turned, l.number)
+    and jobs.number <= ?
   order by -jobs.priority, jobs.number limit l.most for update skip locked) as j"""
-SOME_READY = "select 1 from jobs where lane = any(?) and stage = 'ready' and number <> all(?) limit 1"
+SOME_READY = "select 1 from jobs where lane = any(?) and stage = 'ready' and number <> all(?) and number <= ? limit 1"
 LOCK_QUEUES = """
 select name, parallel, interval_us, next_us from queues where name = any(?) and paused = 0 order by name for update"""
 LOCK_KEYS = "select key, parallel, interval_us, next_us from limits where key = any(?) order by key for update"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PREPARED_MAX = 300
 PREPARED_FROM = 2  # uses of a statement on one connection
+USES_MAX = 2000  # statements whose uses are counted
 PIPELINE_OFF = 0
 BEHIND_S = 1.0  # how long an answer is waited for that tells nothing of importance
 TRIPS = 15  # of which the usual one is known
@@ -94,6 +95,8 @@ class Wire:
         """Its name on the server, from the second use on."""
         if not self._prepares or len(self._names) >= PREPARED_MAX:
             return None
+        if len(self._uses) > USES_MAX:
+            self._uses.clear()
         uses = self._uses[key] = self._uses.get(key, 0) + 1
         if uses < PREPARED_FROM:
             return None
