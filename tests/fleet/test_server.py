@@ -14,7 +14,9 @@ from behaviour import postgres
 
 import queuectl
 from queuectl import Conflict, Queue, QueueError, StorageError, TryAgainLater, bell
+from queuectl.errors import Doubtful, Replaced
 from queuectl.store import pg_link
+from queuectl.store.postgres import PostgresStore
 
 from .hosts import Host, need_namespaces, until
 from .proxy import Proxy
@@ -87,6 +89,31 @@ def test_a_worker_that_loses_answers_runs_each_job_once(
     assert proxy.lost > 3
     assert set(Counter(ledger.read_text().split()).values()) == {1}
     assert len(ledger.read_text().split()) == 120
+
+
+@pytest.mark.parametrize("works", [False, True])
+def test_a_commit_that_a_crash_has_cut_is_not_taken_for_the_one_that_got_its_number(tmp_path: Path, works: bool) -> None:
+    """The server had written down nothing of it, and gives its number to the next who comes."""
+    if why := postgres.missing():
+        pytest.skip(why)
+    server = postgres.Server(wal_writer_delay="10s", fsync="on")
+    try:
+        with queuectl.open(server.url("mine")) as queue:
+            store = queue.store
+            assert isinstance(store, PostgresStore)
+            store.works = works
+            with pytest.raises(Replaced if works else Doubtful, match="not known whether this was stored"), store.transaction():
+                store.run("insert into settings (name, value) values ('slots', '3')")
+                [(mine,)] = store.run("select pg_current_xact_id()")
+                server.stop("immediate")
+                server.start()
+                with psycopg.connect(server.url("mine").partition("&schema")[0], autocommit=True) as other:
+                    given = [other.execute("create table t (a int)").statusmessage]
+                    status = other.execute("select pg_xact_status(%s::xid8)", (mine,)).fetchone()
+                assert (given, status) == (["CREATE TABLE"], ("committed",))
+            assert store.run("select value from settings where name = 'slots'") == []
+    finally:
+        server.stop("immediate")
 
 
 def test_a_server_that_is_restarted_loses_nothing_and_runs_nothing_twice(own_server: postgres.Server, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from . import migrate, pg_batch, pg_link, pg_sql, sql
 from .base import Store
 from .pg_bell import Ringer
 from .pg_claim import Marks
-from .pg_doubt import DOUBT_S, settled
+from .pg_doubt import DOUBT_S, was_committed
 from .pg_expect import Expected
 from .pg_input import Inputs
 from .pg_lease import Leases
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 SCHEMA_FILES = os.path.join(os.path.dirname(__file__), "schema", "postgres")
 SCHEMA_VERSION = 5  # the number of the newest file there
 MEET = f"select (select value from meta where key = 'schema'), (select value from meta where key = 'store_id'), {pg_sql.NOW_US}, "
-MEET += "pg_backend_pid(), (select last_value from job_numbers)"
+MEET += "pg_backend_pid(), (select last_value from job_numbers), "
+MEET += "pg_stat_get_bgwriter_stat_reset_time()::text"  # statistics begin anew after a crash, and not after a plain restart
 TIMELINE = "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) where not pg_is_in_recovery()"
 COPY_ROWS = 500  # from so many on, rows are copied in rather than inserted
 COPIED = re.compile(r"insert into (\w+) \(([\w, ]+)\) values \([?, ]+\)")  # a plain insert of rows
@@ -73,6 +74,7 @@ class PostgresConnection(Store):
         self.adds_at_once = True  # the server has a function for it; a store of an earlier day may have none
         self.served_by = (0, 0)  # the server's process, and a moment in its life
         self.newest = 0  # a job's number of then, or later
+        self.crashed = ""  # something that is otherwise after each crash of the server
         self._timeline = ""
         self._open = False  # a transaction is
         self._shares = False  # with other claims, in this one
@@ -119,12 +121,12 @@ class PostgresConnection(Store):
     def _look(self) -> tuple[int, str] | None:
         began = clock.since_boot_us()
         try:
-            [(version, store_id, server_us, pid, newest)] = self._plain(MEET)
+            [(version, store_id, server_us, pid, newest, crashed)] = self._plain(MEET)
         except psycopg.errors.UndefinedTable:
             return None
         except psycopg.Error as fault:
             raise self._told(fault) from None
-        self.served_by, self.newest = (pid, server_us), newest
+        self.served_by, self.newest, self.crashed = (pid, server_us), newest, crashed
         clock.follow_server(server_us, (began + clock.since_boot_us()) // 2)
         return (int(version), str(store_id)) if version else None
 
@@ -340,7 +342,8 @@ class PostgresConnection(Store):
             self._open = False
             self.leases.committed()
         except psycopg.Error as fault:
-            if not self._is_gone() or not isinstance(self._xid, str) or not self._was_committed(self._xid, began):
+            asked = self._is_gone() and isinstance(self._xid, str) and not self.only_looks
+            if not (asked and was_committed(self, str(self._xid), began)):
                 raise self._told(fault) from None
             self._open = False
 
@@ -383,13 +386,6 @@ class PostgresConnection(Store):
 
     def break_link(self) -> None:
         pg_link.shut(self._db)
-
-    def _was_committed(self, xid: str, began: float) -> bool:
-        def ask() -> bool | None:
-            [(status,)] = self._db.execute("select pg_xact_status(%s::xid8)", (xid,)).fetchall()
-            return {"committed": True, "aborted": False}.get(str(status))
-
-        return settled(self, began, ask)
 
     def _told(self, fault: psycopg.Error) -> Exception:
         return translated(fault, self.to.shown)

@@ -22,6 +22,31 @@ ASK_AGAIN_S = 0.1
 TRY_S = 5.0  # one attempt to reach the server
 
 
+def was_committed(store: PostgresConnection, xid: str, began: float) -> bool:
+    """What became of the transaction with this number. Raises Doubtful; for a worker Replaced, whose successor looks at what
+    there is.
+
+    A server that has crashed gives numbers again which it had not written down yet: "committed" may then be said of somebody
+    else's transaction.
+    """
+    before = store.crashed
+
+    def ask() -> str | None:
+        try:
+            [(status,)] = store.run_here("select pg_xact_status(cast(cast(? as text) as xid8))", (xid,))
+        except psycopg.errors.InvalidParameterValue:
+            return "aborted"  # nobody has been given that number since the crash
+        if store.crashed != before:
+            return "anybody's" if status == "committed" else "aborted"
+        return None if status == "in progress" else str(status)
+
+    found = settled(store, began, ask)
+    if found == "anybody's":
+        what, why = "it is not known whether this was stored", "the server crashed in the moment of the commit"
+        raise (Replaced if store.works else Doubtful)(what, why=why, hint="look at what is there")
+    return found == "committed"
+
+
 def settled(store: PostgresConnection, began: float, ask: Callable[[], T | None]) -> T:
     """What `ask` finds over a link that works again; it gives None while nothing is known yet. Raises Doubtful."""
     patience_s = DOUBT_S if store.impatient == get_ident() else store.doubt_s
