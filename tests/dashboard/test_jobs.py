@@ -95,7 +95,7 @@ def test_chosen_jobs_are_acted_on_together_and_the_page_says_how_many_that_are(m
 
 
 def test_a_whole_filter_can_be_chosen_and_what_does_not_allow_it_is_passed_over(many: Site, eyes: Eyes) -> None:
-    page = eyes.open(many, "/#/jobs?queue=later&label=even")
+    page = eyes.open(many, "/#/jobs?queue=later&label=even&since=24")
     expect_rows(page, 50)
     page.get_by_label("Choose all on this page").check()
     page.get_by_role("button", name="choose all of this filter").click()
@@ -126,16 +126,27 @@ def test_rows_change_in_place_and_new_jobs_come_in_by_themselves(many: Site, eye
 def test_new_jobs_do_not_push_away_what_somebody_works_on(many: Site, eyes: Eyes) -> None:
     page = eyes.open(many, "/#/jobs")
     expect_rows(page, 50)
-    comes(page, "document.getElementById('mode').dataset.mode === 'live'")
-    page.wait_for_timeout(500)  # its first look at what came before that
     rows(page).nth(1).get_by_role("checkbox").check()
-    first = rows(page).first.locator(".id").inner_text()
-    many.add("true")
-    many.add("true")
+    before = rows(page).locator(".id").all_inner_texts()
+    many.add("true", "--queue", "later", "--delay", "1h")
+    second = many.add("true", "--queue", "later", "--delay", "1h")
     page.wait_for_selector("text=2 new jobs: show")
-    assert rows(page).first.locator(".id").inner_text() == first
-    page.get_by_role("button", name="2 new jobs").click()
-    comes(page, f"document.querySelector('q-jobs .id').textContent !== '{first}'")
+    waits = page.locator("q-jobs tbody tr", has_text="pending").first.locator(".id").inner_text()
+    many.post(f"jobs/{waits}/cancel", {})  # a change of what is seen, and no other
+    page.wait_for_selector(f"q-jobs tr:has-text('{waits}') .state:has-text('cancelled')")
+    page.wait_for_timeout(1000)  # in which it may have been read again
+    assert rows(page).locator(".id").all_inner_texts() == before
+    later = {"command": "true", "queue": "later", "delay": "1h"}
+    many.post("jobs", [later] * 300)  # too many to be told one by one
+    page.wait_for_selector("text=at least 50 new jobs: show")
+    page.context.set_offline(True)
+    page.wait_for_timeout(300)
+    page.context.set_offline(False)
+    comes(page, "document.getElementById('mode').dataset.mode === 'live'")
+    assert rows(page).locator(".id").all_inner_texts() == before
+    assert rows(page).nth(1).get_by_role("checkbox").is_checked()
+    page.get_by_role("button", name="new jobs: show").click()
+    comes(page, f"document.querySelector('q-jobs .id').textContent > '{second}'")
 
 
 def test_nothing_found_says_so_and_leads_back(many: Site, eyes: Eyes) -> None:

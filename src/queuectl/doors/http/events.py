@@ -77,9 +77,14 @@ class Tail:
 
     async def attach(self, after: int | None, every: bool) -> tuple[Stream, int]:
         """A new stream that is told what comes after this change, and the number of the newest one."""
-        await self._begin()
-        stream = Stream(self._last if after is None else min(after, self._last), every, self._said)
-        self._streams.add(stream)
+        stream = Stream(0, every, {})
+        self._streams.add(stream)  # first: the follower rests when nobody is there to be told
+        try:
+            await self._begin()
+        except BaseException:
+            self.detach(stream)
+            raise
+        stream.at, stream.said = self._last if after is None else min(after, self._last), self._said
         return stream, self._last
 
     def detach(self, stream: Stream) -> None:

@@ -36,7 +36,7 @@ export async function actOn(job, name) {
 }
 
 /** Does it to many: tells how many it would touch, asks, does, tells how many it touched. `which`: {ids} or {where}. */
-export async function actOnMany(which, name) {
+export async function actOnMany(which, name, what = '') {
 	const { label, done, tone, asks } = ACTIONS[name];
 	const wish = { action: name, ...which };
 	if (name === 'priority' && (wish.value = await askPriority()) === null) return false;
@@ -47,7 +47,7 @@ export async function actOnMany(which, name) {
 	}
 	const passed = matched !== changed && `Of ${many(matched, 'job')} chosen, ${count(changed)} allow it; the others stay as they are.`;
 	const text = [passed, asks?.({})].filter(Boolean).join(' ');
-	if (!(await ask({ title: `${label} ${many(changed, 'job')}?`, text, go: `${label} ${count(changed)}`, tone }))) return false;
+	if (!(await ask({ title: `${label} ${many(changed, 'job')}${what}?`, text, go: `${label} ${count(changed)}`, tone }))) return false;
 	const sum = await through(wish, (n) => tell(`${label}: ${count(n)} of ${many(changed, 'job')} so far`));
 	tell(`${many(sum.changed, 'job')} ${done}`);
 }
@@ -73,8 +73,10 @@ async function askPriority() {
 /** The command line that adds this job again. */
 export function asCommand(job) {
 	const options = { queue: job.queue === 'default' ? null : job.queue, priority: job.priority || null,
-		'max-retries': job.max_retries === 3 ? null : job.max_retries, timeout: job.timeout, label: job.label, cwd: job.cwd };
+		'max-retries': job.max_retries, timeout: job.timeout, label: job.label, cwd: job.cwd };
 	const given = Object.entries(options).filter(([, value]) => value !== null).map(([name, value]) => ` --${name} ${quoted(value)}`);
-	const work = job.argv ? ` -- ${job.argv.map(quoted).join(' ')}` : ` --command ${quoted(job.command)}`;
+	const { call, function: task } = job;
+	const other = call ?? (task && { function: task.name, args: task.args, kwargs: task.kwargs });
+	const work = job.argv ? ` -- ${job.argv.map(quoted).join(' ')}` : other ? ` ${quoted(JSON.stringify(other))}` : ` --command ${quoted(job.command)}`;
 	return `queuectl enqueue${given.join('')}${work}`;
 }

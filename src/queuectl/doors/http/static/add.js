@@ -83,13 +83,16 @@ class Add extends View {
 		for (const { name, becomes, input: { value, required }, before } of this.fields.filter(this.counts)) {
 			if (this.edits ? value === before : !value && !required) continue;
 			const place = name === 'delay' && /^\d{4}-/.test(value) ? 'run_at' : name;
-			asked[place] = becomes ? becomes(value) : value || (required ? '' : null);
+			// An argument may hold a line's end: as they are, they are the job's own.
+			asked[place] = name === 'argv' && value === before ? this.job.argv : becomes ? becomes(value) : value || (required ? '' : null);
 		}
 		return asked;
 	}
 
 	async send(event) {
 		event.preventDefault();
+		if (this.sending) return;
+		this.sending = true;
 		this.problem.textContent = '';
 		try {
 			const job = await (this.edits ? patch(jobPath(this.edits), this.asked()) : post('jobs', this.asked()));
@@ -103,6 +106,8 @@ class Add extends View {
 			wrong?.input.setAttribute('aria-invalid', 'true');
 			if (wrong) wrong.input.focus();
 			else complain(problem);
+		} finally {
+			this.sending = false;
 		}
 	}
 }

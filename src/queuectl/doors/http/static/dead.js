@@ -26,12 +26,12 @@ class Dead extends View {
 			h('div.head', h('h2', icon('dead'), title), h('b', `${count(n)} ×`)),
 			newest && h('div.line', h('span.soft', 'newest'), jobLink(newest.id), h('code.cut', oneLine(newest.command)),
 				n > 1 && link('Retry this one', () => this.act(() => actOn(newest, 'retry'))), time(newest.updated_at)),
-			h('div.row', h('button.writes', { onclick: () => this.retry(where) }, icon('retry'), `Retry ${n === 1 ? 'it' : `all ${count(n)}`}`),
+			h('div.row', h('button.writes', { onclick: () => this.retry(where, ` that ended with ${title}`) }, icon('retry'), `Retry ${n === 1 ? 'it' : `all ${count(n)}`}`),
 				h('a.button', { href: `#/jobs?${new URLSearchParams(where)}` }, 'Choose among them')));
 	}
 
-	retry(where) {
-		return this.act(() => actOnMany({ where }, 'retry'));
+	retry(where, what) {
+		return this.act(() => actOnMany({ where }, 'retry', what));
 	}
 }
 

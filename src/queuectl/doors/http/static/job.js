@@ -112,7 +112,7 @@ class JobView extends View {
 			names.map((name) => h('button', { key: name, class: ACTIONS[name].main && 'primary', onclick: () => this.does(name) }, icon(name), ACTIONS[name].label)),
 			(job.state === 'pending' || job.state === 'failed') && form('edit', 'Edit'),
 			h('button', { key: 'again', onclick: () => this.again() }, icon('release'), 'Run again'),
-			form('from', 'Edit and run again'),
+			!job.function && form('from', 'Edit and run again'),
 		];
 	}
 

@@ -45,6 +45,12 @@ class Jobs extends View {
 		return Object.fromEntries(FILTERS.map((name) => [name, this.params.get(name)]).filter(([, value]) => value));
 	}
 
+	/** The filter as the API is asked it: an age is a moment. */
+	get wanted() {
+		const { since, ...where } = this.where;
+		return since ? { ...where, since: new Date(now() - since * 3_600_000).toISOString() } : where;
+	}
+
 	get states() {
 		return (this.params.get('state') ?? '').split(',').filter(Boolean);
 	}
@@ -89,8 +95,8 @@ class Jobs extends View {
 	async read() {
 		this.asked?.abort();
 		const { signal } = this.asked = new AbortController();
-		const { since, ...where } = this.where;
-		const ask = { ...where, since: since && new Date(now() - since * 3_600_000).toISOString(), sort: this.params.get('sort') };
+		const ask = { ...this.wanted, sort: this.params.get('sort') };
+		const page = String(this.params);
 		const jobs = [];
 		let next = this.params.get('after');
 		const until = performance.now() + LOOK_FOR_MS;
@@ -99,23 +105,42 @@ class Jobs extends View {
 			jobs.push(...found.jobs);
 			next = found.next;
 			over = !next || jobs.length >= PAGE || performance.now() > until;
-			if (!over && !this.looking) continue;
-			Object.assign(this, { jobs, cursor: next, missed: 0, looking: !over });
+			const stays = this.table.inUse && page === this.page && !this.looking;
+			if (!over && (stays || !this.looking)) continue;
+			if (stays) {
+				this.renew(jobs);
+				continue;
+			}
+			Object.assign(this, { jobs, page, cursor: next, missed: 0, looking: !over });
 			this.table.shows(jobs);
 			if (!over) this.redraw();
 		}
 	}
 
-	/** What is on the page changes in place at once; new jobs come in by themselves unless somebody is at work here. */
+	/** Somebody is at work here: each row stays where it is and becomes what its job is now; what is new is counted. */
+	renew(found) {
+		const fresh = new Map(found.map((job) => [job.number, job]));
+		for (const job of this.jobs) {
+			Object.assign(job, fresh.get(job.number));
+			fresh.delete(job.number);
+		}
+		this.missed = fresh.size;
+	}
+
+	show() {
+		this.page = null;
+		this.load();
+	}
+
+	/** What is on the page changes in place at once; the rest is read. */
 	hear(changes) {
 		const shown = new Map(this.jobs?.map((job) => [job.number, job]));
-		const unknown = changes.filter((change) => !shown.has(change.number));
-		for (const { number, state, stage, at } of changes) {
-			if (shown.has(number)) Object.assign(shown.get(number), { state, waiting_for: WAITING_FOR[stage] ?? null, updated_at: at });
+		const known = changes.filter(({ number }) => shown.has(number));
+		for (const { number, state, stage, at } of known) {
+			Object.assign(shown.get(number), { state, waiting_for: WAITING_FOR[stage] ?? null, updated_at: at });
 		}
-		if (!this.table.inUse && !this.params.get('after') || !unknown.length) this.again();
-		else this.missed += new Set(unknown.filter(({ event }) => event === 'add').map(({ number }) => number)).size;
-		if (this.missed || unknown.length < changes.length) this.redraw();
+		if (known.length) this.redraw();
+		this.again();
 	}
 
 	// --- what is shown
@@ -137,7 +162,7 @@ class Jobs extends View {
 		return [h('h1.unseen', 'Jobs'), this.filters(), this.picks(), this.chosen(),
 			h('section.card.flush', n ? this.table.draw() : nothing(this.looking ? 'Looking …' : 'No job is like that.', h('a.button', { href: '#/jobs' }, 'Show all jobs'))),
 			h('div.row.pages', h('span.soft', { role: 'status' }, n || this.cursor ? `${many(n, 'job')} on this page${more}` : ''),
-				this.missed > 0 && h('button', { 'aria-pressed': 'true',  onclick: () => this.load() }, `${many(this.missed, 'new job')}: show`),
+				this.missed > 0 && h('button', { 'aria-pressed': 'true', onclick: () => this.show() }, `${this.missed < PAGE ? '' : 'at least '}${many(this.missed, 'new job')}: show`),
 				h('button', { disabled: !this.params.get('after'), onclick: () => this.turn(false) }, '‹ Previous'),
 				h('button', { disabled: !this.cursor, onclick: () => this.turn(true) }, 'Next ›'))];
 	}
@@ -178,7 +203,7 @@ class Jobs extends View {
 	}
 
 	actOn(name) {
-		const which = this.table.whole ? { where: this.where } : { ids: [...this.table.chosen.values()] };
+		const which = this.table.whole ? { where: this.wanted } : { ids: [...this.table.chosen.values()] };
 		return this.act(async () => {
 			if ((await actOnMany(which, name)) === false) return false;
 			this.table.forget();

@@ -61,6 +61,11 @@ class Live extends EventTarget {
 		if (document.hidden && !this.stream) return;
 		const silent = Date.now() - this.heardAt;
 		const streaming = this.stream?.readyState === EventSource.OPEN;
+		if (streaming && silent > QUIET_MS) { // it may be dead: a new one says hello, which tells as much as asking would
+			this.disconnect();
+			this.connect();
+			return;
+		}
 		if (silent > (streaming && this.mode === 'live' ? QUIET_MS : POLL_MS) && !this.asking) this.poll();
 		if (this.stream?.readyState === EventSource.CLOSED && silent > POLL_MS) this.connect();
 	}

@@ -12,6 +12,7 @@ const FIRST = 256 * 1024; // read of the end at first
 const MORE = 1024 * 1024; // read of what is before, each time
 const PIECE = 24 * 1024; // characters of a piece
 const KEEP = 48 * 1024 * 1024; // bytes on the page; beyond that the oldest go
+const AGAIN_MS = 5000;
 const NEAR = 24; // pixels from the end that count as the end
 
 class Log extends HTMLElement {
@@ -95,6 +96,11 @@ class Log extends HTMLElement {
 			this.stopListening();
 			this.showFoot();
 		});
+		this.stream.onerror = () => { // one that was refused does not come again by itself
+			if (this.stream?.readyState !== EventSource.CLOSED) return;
+			this.stopListening();
+			setTimeout(() => this.isConnected && !this.stream && !this.part && this.listen(), AGAIN_MS);
+		};
 		this.showFoot();
 	}
 

@@ -39,7 +39,7 @@ class Schedules extends View {
 	async add() {
 		const given = await askFor('A new schedule', 'Add', ['name', 'Name'],
 			['cron', 'When', 'Minute, hour, day, month, day of the week; or @daily and the like.', { placeholder: '30 2 * * *' }],
-			['zone', 'Time zone', '', { required: false, placeholder: 'UTC' }], ['command', 'Command', '', { rows: 2 }]);
+			['zone', 'Time zone', '', { required: false, placeholder: 'the server’s' }], ['command', 'Command', '', { rows: 2 }]);
 		if (!given) return;
 		const { name, cron, zone, command } = given;
 		await this.act(() => post('schedules', { name, cron, ...(zone && { zone }), job: { command } }), `Schedule ${name} is added`);

@@ -12,7 +12,7 @@ class Settings extends View {
 	asks = 'config';
 
 	start() {
-		this.on(live, 'status', () => this.settings && this.redraw());
+		this.on(live, 'status', () => this.settings && !this.querySelector('.typed') && this.redraw());
 		this.keep('nothing');
 	}
 

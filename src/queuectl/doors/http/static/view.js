@@ -64,6 +64,8 @@ export class View extends HTMLElement {
 
 	/** Does something, says that it is done, shows what became of it, unless it has led elsewhere. Returns whether it was done. */
 	async act(work, done) {
+		if (this.acting) return false; // a second click while the first is under way asks for nothing
+		this.acting = true;
 		const here = location.hash;
 		try {
 			if ((await work()) === false) return false;
@@ -73,6 +75,8 @@ export class View extends HTMLElement {
 		} catch (problem) {
 			complain(problem);
 			return false;
+		} finally {
+			this.acting = false;
 		}
 	}
 }

@@ -71,7 +71,7 @@ export function size(bytes) {
 
 /** Control characters and those that turn the direction of text, shown instead of obeyed. */
 export function visible(text) {
-	return String(text ?? '').replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g, (sign) => {
+	return String(text ?? '').replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\u061c\u2028\u2029]/g, (sign) => {
 		const code = sign.charCodeAt(0);
 		return code < 32 ? String.fromCharCode(0x2400 + code) : `⟨${code.toString(16).toUpperCase().padStart(4, '0')}⟩`;
 	});
