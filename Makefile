@@ -1,4 +1,4 @@
-# What a newcomer and CI call. Everything happens in .venv; nothing outside this folder is changed.
+# What a newcomer and CI call. Everything happens in .venv; as root `setup` also installs Chromium for the tests, and `check` PostgreSQL.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check chaos bench bench-quick bench-fleet bench-setup docs clean

@@ -85,14 +85,14 @@ COMMANDS = {
     ),
     "schedule list": Command(show, options=(JSON, NAMES_ONLY), example="queuectl schedule list"),
     "schedule pause": Command(
-        _named(schedules.pause, "is paused"), words="NAME…", least=1, most=None, example="queuectl schedule pause nightly"
+        _named(schedules.pause, "is paused"), words="NAME", least=1, most=None, example="queuectl schedule pause nightly"
     ),
     "schedule resume": Command(
-        _named(schedules.resume, "goes on"), words="NAME…", least=1, most=None, example="queuectl schedule resume nightly"
+        _named(schedules.resume, "goes on"), words="NAME", least=1, most=None, example="queuectl schedule resume nightly"
     ),
     "schedule remove": Command(
         _named(schedules.remove, "is gone; its jobs stay"),
-        words="NAME…",
+        words="NAME",
         least=1,
         most=None,
         example="queuectl schedule remove nightly",

@@ -22,7 +22,7 @@ try:
     from psycopg.types import numeric
 except ImportError as fault:
     raise StorageError(
-        "PostgreSQL cannot be used", why=f"its driver is missing ({fault})", hint="pip install 'queuectl[postgres]'"
+        "PostgreSQL cannot be used", why=f"its driver is missing ({fault})", hint="pip install 'psycopg[binary,pool]'"
     ) from None
 
 TYPE_CHECKING = False

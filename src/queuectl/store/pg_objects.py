@@ -15,7 +15,7 @@ def opened(url: str) -> Any:
     try:
         from obstore.store import from_url
     except ImportError:
-        hint = "pip install 'queuectl[s3]'"
+        hint = "pip install obstore"
         raise StorageError("the object store cannot be used", why="its library is missing", hint=hint) from None
     from obstore.exceptions import BaseError
 
