@@ -14,12 +14,14 @@ from queuectl import bell, clock, lifecycle, limits
 from queuectl.errors import Moved
 from queuectl.files import private_folder
 from queuectl.model import Job, Options, Outcome, Serving, Shell, Spec
+from queuectl.run.journal import Trace
 from queuectl.run.turn import Turn, TurnWriter
 from queuectl.schedule import Backoff
 from queuectl.store import pg_bell, pg_patience
 from queuectl.store.pg_bell import SharedListener
 from queuectl.store.pg_trust import Trust
 from queuectl.store.pg_wire import Wire
+from queuectl.store.postgres import PostgresStore
 from queuectl.workers import own_row
 
 
@@ -164,6 +166,33 @@ def test_a_worker_that_finds_nothing_waits_for_no_disk(queue: queuectl.Queue, tu
 
     turns.commit(Turn([], [], ahead=3))
     assert sum([looks_that_were_not_flushed() for _ in range(20)]) > 10
+
+
+def test_a_turn_that_writes_anything_is_flushed_before_anybody_is_told(
+    queue: queuectl.Queue, turns: TurnWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = queue.store
+    assert isinstance(store, PostgresStore)
+    plain_end, written = store.end, []
+
+    def end() -> None:
+        written.append(store.run("select cast(pg_current_wal_insert_lsn() as text)")[0][0])
+        plain_end()
+
+    def flushed(turn: Turn) -> bool:
+        turns.commit(turn)
+        [(is_flushed,)] = store.run("select pg_current_wal_flush_lsn() >= cast(cast(? as text) as pg_lsn)", (written[-1],))
+        return bool(is_flushed)
+
+    monkeypatch.setattr(store, "end", end)
+    for n in range(5):
+        [job] = claimed(queue, turns, 1)
+        rests, told = Turn([], [], rests=((f"key {n}", clock.now_us()),)), Turn([], [Trace(job.number, job.run, pid=1)])
+        assert [flushed(turn) for turn in (rests, told, Turn([ended(job)], []))] == [True] * 3
+        queue.add("true")
+        assert flushed(Turn([], [], ahead=1))
+        store.leases._asked_s = float("-inf")
+        assert flushed(Turn([], []))
 
 
 def test_what_a_turn_writes_itself_is_seen_by_its_claim(queue: queuectl.Queue, turns: TurnWriter) -> None:
