@@ -284,6 +284,7 @@ class PostgresConnection(Store):
         return self._manies[statement]
 
     def _copy(self, table: str, alike: dict[str, Any], own: dict[str, Sequence[Any]]) -> None:
+        self.only_looks = False
         text, pieces = pg_batch.copy_text(table, alike, own)
         with Outside(self), self._db.cursor().copy(text) as copy:
             for piece in pieces:

@@ -58,7 +58,8 @@ class Add extends View {
 		this.showKind();
 		const title = edits ? `Edit job ${job.id}` : job ? `Run job ${job.id} again` : 'New job';
 		setTimeout(() => this.querySelector('textarea:not([hidden] *), input:not([hidden] *)')?.focus());
-		return [h('h1', title), h('form.card.form', { onsubmit: (event) => this.send(event), novalidate: true },
+		const left = job && !edits && 'Secrets, input, callbacks and limits of the run are not taken over; “Run again” takes all.';
+		return [h('h1', title), left && h('p.soft', left), h('form.card.form', { onsubmit: (event) => this.send(event), novalidate: true },
 			!job && field('What runs', this.kind), this.fields.map(({ box }) => box), this.problem,
 			h('div.row.end', h('a.button', { href: job ? jobAddress(job.id) : '#/jobs' }, 'Leave it'),
 				h('button.primary', { type: 'submit' }, edits ? 'Save' : 'Add the job')))];
