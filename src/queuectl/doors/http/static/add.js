@@ -85,7 +85,7 @@ class Add extends View {
 			if (this.edits ? value === before : !value && !required) continue;
 			const place = name === 'delay' && /^\d{4}-/.test(value) ? 'run_at' : name;
 			// An argument may hold a line's end: as they are, they are the job's own.
-			asked[place] = name === 'argv' && value === before ? this.job.argv : becomes ? becomes(value) : value || (required ? '' : null);
+			asked[place] = name === 'argv' && this.job?.argv && value === before ? this.job.argv : becomes ? becomes(value) : value || (required ? '' : null);
 		}
 		return asked;
 	}
