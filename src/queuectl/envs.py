@@ -13,7 +13,7 @@ BASIC = frozenset(
 NEVER = frozenset((b"_",))
 SECRET_WORDS = ("TOKEN", "SECRET", "PASS", "KEY", "CRED", "AUTH", "COOKIE")
 MASK = "********"
-URL_PASSWORD = r"(://[^/\s:@]*:)[^/\s@]+@"
+URL_PASSWORD = r"(://[^/\s:@]*:)[^/\s]+@"
 
 
 def captured(environ: Mapping[bytes, bytes], rule: str) -> dict[bytes, bytes]:

@@ -26,7 +26,7 @@ from ..clock import has_run_nothing, process_start
 from ..saying import say
 from . import mark, system
 from .ends import End, EndsBook, path_of
-from .parts import ON_DEMAND, Parts, kept_sockets
+from .parts import LEAVING, LEAVING_PIDS, ON_DEMAND, Parts, kept_sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,8 +174,10 @@ class Keeper:
         try:
             if loads(sys.executable):
                 self.book.outlives_exec(True)
+                self.parts.leave_to_next()
                 become(self.arguments)
         except OSError as fault:
+            os.environ.pop(LEAVING_PIDS, None)
             self.book.outlives_exec(False)
             why = fault.strerror or str(fault)
         say(f"the keeper cannot be renewed ({why}); going on with the one there is")
@@ -218,7 +220,7 @@ class Keeper:
         part, good = self.parts.ended(found.si_pid)
         os.waitpid(found.si_pid, 0)
         code = exit_code(found)
-        if code == 0 or self.over or self.renewing or not (self.keeps_workers or self.parts.asked):
+        if code == 0 or part == LEAVING or self.over or self.renewing or not (self.keeps_workers or self.parts.asked):
             return
         self.proven = self.proven or good
         if code in HOPELESS and not self.proven and part in self.parts.asked:

@@ -13,6 +13,7 @@ import sys
 
 from .. import clock, workers
 from ..errors import QueueError
+from ..model import COMMAND
 from ..queue import Queue
 from ..saying import say
 from . import cgroup, start
@@ -53,7 +54,7 @@ def _stopped(place: Place, keeper: int) -> int:
 
 def _leave(place: Place, ours: list[int] | None = None) -> int:
     """Ask the workers of this unit, and those that are `ours`, to go; wait until they have. Their jobs run on. Returns how many
-    there were."""
+    of them ran commands."""
     here, unit = (clock.boot_id(), clock.pid_namespace()), cgroup.service_of(os.getpid())
     with Queue(place) as queue:
         living = [row for row in workers.living(queue.store) if (row.boot_id, row.pid_ns) == here]
@@ -61,4 +62,4 @@ def _leave(place: Place, ours: list[int] | None = None) -> int:
         if rows:
             workers.ask(queue, rows, "leave")
             workers.wait_until_gone(queue, rows, PATIENCE_S)
-        return len(rows)
+        return sum(COMMAND in row.offers.split() for row in rows)

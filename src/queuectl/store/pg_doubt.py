@@ -38,12 +38,12 @@ def was_committed(store: PostgresConnection, xid: str, began: float) -> bool:
             return "aborted"  # nobody has been given that number since the crash
         if store.crashed != before:
             return "anybody's" if status == "committed" else "aborted"
-        return None if status == "in progress" else str(status)
+        return None if status in ("in progress", None) else str(status)
 
     found = settled(store, began, ask)
     if found == "anybody's":
         what, why = "it is not known whether this was stored", "the server crashed in the moment of the commit"
-        raise (Replaced if store.works else Doubtful)(what, why=why, hint="look at what is there")
+        raise (Replaced if store.doubt_s > DOUBT_S else Doubtful)(what, why=why, hint="look at what is there")
     return found == "committed"
 
 

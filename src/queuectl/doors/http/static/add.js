@@ -58,7 +58,8 @@ class Add extends View {
 		this.showKind();
 		const title = edits ? `Edit job ${job.id}` : job ? `Run job ${job.id} again` : 'New job';
 		setTimeout(() => this.querySelector('textarea:not([hidden] *), input:not([hidden] *)')?.focus());
-		return [h('h1', title), h('form.card.form', { onsubmit: (event) => this.send(event), novalidate: true },
+		const left = job && !edits && 'Secrets, input, callbacks and limits of the run are not taken over; “Run again” takes all.';
+		return [h('h1', title), left && h('p.soft', left), h('form.card.form', { onsubmit: (event) => this.send(event), novalidate: true },
 			!job && field('What runs', this.kind), this.fields.map(({ box }) => box), this.problem,
 			h('div.row.end', h('a.button', { href: job ? jobAddress(job.id) : '#/jobs' }, 'Leave it'),
 				h('button.primary', { type: 'submit' }, edits ? 'Save' : 'Add the job')))];
@@ -84,7 +85,7 @@ class Add extends View {
 			if (this.edits ? value === before : !value && !required) continue;
 			const place = name === 'delay' && /^\d{4}-/.test(value) ? 'run_at' : name;
 			// An argument may hold a line's end: as they are, they are the job's own.
-			asked[place] = name === 'argv' && value === before ? this.job.argv : becomes ? becomes(value) : value || (required ? '' : null);
+			asked[place] = name === 'argv' && this.job?.argv && value === before ? this.job.argv : becomes ? becomes(value) : value || (required ? '' : null);
 		}
 		return asked;
 	}

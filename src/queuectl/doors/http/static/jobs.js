@@ -117,14 +117,12 @@ class Jobs extends View {
 		}
 	}
 
-	/** Somebody is at work here: each row stays where it is and becomes what its job is now; what is new is counted. */
+	/** Somebody is at work here: each row stays where it is and becomes what its job is now; what is newer is counted. */
 	renew(found) {
 		const fresh = new Map(found.map((job) => [job.number, job]));
-		for (const job of this.jobs) {
-			Object.assign(job, fresh.get(job.number));
-			fresh.delete(job.number);
-		}
-		this.missed = fresh.size;
+		for (const job of this.jobs) Object.assign(job, fresh.get(job.number));
+		const newest = Math.max(...this.jobs.map(({ number }) => number));
+		this.missed = found.filter(({ number }) => number > newest).length;
 	}
 
 	show() {

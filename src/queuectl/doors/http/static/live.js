@@ -14,6 +14,7 @@ class Live extends EventTarget {
 	status = null;
 	mode = 'connecting';
 	heardAt = Date.now();
+	renewedAt = 0;
 	stream = null;
 	gathered = [];
 
@@ -61,7 +62,8 @@ class Live extends EventTarget {
 		if (document.hidden && !this.stream) return;
 		const silent = Date.now() - this.heardAt;
 		const streaming = this.stream?.readyState === EventSource.OPEN;
-		if (streaming && silent > QUIET_MS) { // it may be dead: a new one says hello, which tells as much as asking would
+		if (streaming && silent > QUIET_MS && Date.now() - this.renewedAt > 2 * QUIET_MS) { // it may be dead: a new one says hello
+			this.renewedAt = Date.now();
 			this.disconnect();
 			this.connect();
 			return;

@@ -53,7 +53,10 @@ class Log extends HTMLElement {
 		this.runs.hidden = options.length < 3;
 		fill(this.runs, select('Which run', options, this.part, (part) => this.open(part)));
 		if (first) this.open('');
-		else if (again && !this.stream && !this.part) this.listen();
+		else if (again && !this.stream && !this.part) {
+			clearTimeout(this.again);
+			this.listen();
+		}
 	}
 
 	// --- reading
@@ -99,7 +102,8 @@ class Log extends HTMLElement {
 		this.stream.onerror = () => { // one that was refused does not come again by itself
 			if (this.stream?.readyState !== EventSource.CLOSED) return;
 			this.stopListening();
-			setTimeout(() => this.isConnected && !this.stream && !this.part && this.listen(), AGAIN_MS);
+			this.showFoot();
+			this.again = setTimeout(() => this.listen(), AGAIN_MS);
 		};
 		this.showFoot();
 	}
@@ -110,6 +114,7 @@ class Log extends HTMLElement {
 	}
 
 	stop() {
+		clearTimeout(this.again);
 		this.opened?.abort();
 		this.stopListening();
 	}
