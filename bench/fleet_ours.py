@@ -37,7 +37,8 @@ def ended(job: Job) -> tuple[Job, lifecycle.Finished]:
 
 def work(queue: queuectl.Queue, n: int, plainly: bool = False) -> None:
     if plainly:
-        queue.store.marks.full_look.allows = lambda now: True  # type: ignore[attr-defined]
+        marks = queue.store.marks  # type: ignore[attr-defined]
+        marks.decide = lambda: setattr(marks, "full", True)
     ears = queue.listener(bell.WORK)
     with queue.store.transaction():
         worker = queue.store.add_worker(own_row(n, Serving()))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, sleep
@@ -15,7 +17,7 @@ from queuectl.queue import Queue
 from queuectl.run import journal
 from queuectl.run.journal import Trace
 
-from .conftest import CallerProcess, Target, log_of, until
+from .conftest import PATIENCE_S, CallerProcess, Target, log_of, until
 
 Start = Callable[..., CallerProcess]
 
@@ -38,6 +40,30 @@ def test_what_was_under_way_is_called_interrupted_and_made_again_or_held(queue: 
     queue.release(post.id)
     until(lambda: queue.get(post.id).ended)
     assert queue.get(post.id).state == "completed"
+
+
+def test_a_restart_waits_for_no_call_that_is_under_way_and_a_stop_behind_it_does(queue: Queue, target: Target) -> None:
+    env = os.environ | {"QUEUECTL_DB_PATH": queue.place.database}
+    program = [sys.executable, "-m", "queuectl", "worker"]
+    target.may_answer.clear()
+    job = queue.add(Call(target.url + "/gate"))
+    keeper = subprocess.Popen([*program, "start"], env=env, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: target.now == 1)
+        restart = subprocess.run([*program, "restart"], env=env, capture_output=True, text=True, timeout=60)
+        assert (restart.returncode, restart.stderr) == (0, "queuectl: 1 worker restarted\n")
+        assert queue.get(queue.add("true").id).state == "pending"
+        until(lambda: queue.find()[0].state == "completed")  # somebody works
+        assert (target.now, queue.get(job.id).state) == (1, "processing")
+        keeper.terminate()
+        sleep(1.5)
+        assert keeper.poll() is None
+        target.may_answer.set()
+        assert keeper.wait(PATIENCE_S) == 0
+        assert queue.get(job.id).state == "completed"
+        assert target.paths() == ["/gate"]
+    finally:
+        keeper.kill()
 
 
 def test_what_was_claimed_and_not_sent_goes_back_uncharged(queue: Queue, target: Target, start_caller: Start) -> None:

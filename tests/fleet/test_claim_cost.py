@@ -33,7 +33,7 @@ def pages(queue: Queue, place: tuple[int, int], lane: int) -> int:
     """How many pages the server reads to find the next five jobs of a lane from a place on."""
     store: Any = queue.store
     with store.transaction():
-        rows = store.run("explain (analyze, buffers, format json) " + pg_sql.READY, ([lane], [place[0]], [place[1]], [5], 1 << 62))
+        rows = store.run("explain (analyze, buffers, format json) " + pg_sql.READY, ([lane], [place[0]], [place[1]], [1 << 62], [5], 1 << 62))
     plan = rows[0][0] if isinstance(rows[0][0], list) else json.loads(rows[0][0])
     return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
 

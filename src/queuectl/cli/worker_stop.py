@@ -28,19 +28,20 @@ def _ask(what: str, arguments: Arguments) -> int:
         if not running:
             note("no worker is running")
             return 0
-        # A caller is started again when there are calls to make.
-        heirs = [row for row in running if COMMAND in row.offers.split()]
-        left = workers.wait_until_gone(queue, running, timeout)
+        # A caller ends when its calls have, and is started again when there are others to make.
+        commands = [row for row in running if COMMAND in row.offers.split()]
+        awaited = commands if what == "restart" and commands else running
+        left = workers.wait_until_gone(queue, awaited, timeout)
         if what == "restart" and not left:
-            again = workers.wait_for_heirs(queue, heirs, START_S)
+            again = workers.wait_for_heirs(queue, commands, START_S)
         elif not left and not workers.living(queue.store):
             workers.wait_until_unwatched(queue.place.run, START_S)
     if left:
         raise WaitTimeout(f"{len(left)} workers have not ended yet", hint="they end when their jobs do; --now ends those")
-    if what == "restart" and again < len(heirs):
-        why = f"{len(heirs)} ended and {again} began"
+    if what == "restart" and again < len(commands):
+        why = f"{len(commands)} ended and {again} began"
         raise StorageError("not every worker has begun anew", why=why, hint="'queuectl worker list', 'queuectl worker start'")
-    note(f"{len(running)} worker{'' if len(running) == 1 else 's'} {'restarted' if what == 'restart' else 'stopped'}")
+    note(f"{len(awaited)} worker{'' if len(awaited) == 1 else 's'} {'restarted' if what == 'restart' else 'stopped'}")
     return 0
 
 

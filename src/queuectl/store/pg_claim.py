@@ -1,9 +1,10 @@
 """The claim where many machines claim at once.
 
 Which lanes have ready jobs is seen in the index of ready jobs itself: a count of them would be a row that everybody
-writes. A lane is read from the *mark* on, the place of the last job taken from it, and from the beginning only when that is
-cheap, or was long enough ago that it is cheap on the whole (`pg_patience`). What stands before the mark (a retry, a higher
-priority, an add that committed late) is found then.
+writes. A lane is read from the *mark* on, the place of the last job taken from it, and above it, where priorities are higher.
+From the beginning it is read when that brings too few and is cheap, or was long enough ago that it is cheap on the whole
+(`pg_patience`), and now and then while there is more than enough: what others have taken is in the way there, of each who
+looks. What else stands before the mark (a retry, an add that committed late) is found then.
 
 Limits hold over the fleet: the rows of limited queues and keys, and only those, are locked, in the order of their names,
 before what runs under them is counted. A pause waits for the claims that are under way.
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .pg_connection import PostgresConnection
 
 AGAIN_US = 20_000  # when somebody else may have ready jobs in hand
-BUSY_S = 0.02  # who gets all that is wanted looks no sooner for what may stand before the marks
+BUSY_S = 0.25  # who gets all that is wanted looks no sooner for what may stand before the marks
 BEGINNING = (-(1 << 62), 0)
 NO_BOUND = 1 << 62
 LANES_MAX = 10_000  # with a mark: keys and piles have lanes of their own, again and again
@@ -38,6 +39,7 @@ class Marks:
     def __init__(self) -> None:
         self.full_look = Patience()
         self.full = True  # the next look begins at the beginning, not at the marks
+        self.busy_until_s = 0.0  # and need not, as there was enough
         self.lanes: list[int] = []  # what the last claim read, when nothing but what it wanted bounded that
         self._of_lane: dict[int, tuple[int, int]] = {}
 
@@ -50,18 +52,30 @@ class Marks:
 
     def decide(self) -> None:
         """From where the next look is taken."""
-        self.full = self.full_look.allows(monotonic())
+        now_s = monotonic()
+        self.full = now_s >= self.busy_until_s and self.full_look.allows(now_s)
 
     def bindings(self, lanes: list[int], most: list[int], newest: int = NO_BOUND) -> tuple[Any, ...]:
         """What READY is asked to find the first jobs of these lanes."""
-        places = [BEGINNING if self.full else self.of(lane) for lane in lanes]
-        return lanes, [turned for turned, _ in places], [number for _, number in places], most, newest
+        pieces = []
+        for lane, n in zip(lanes, most, strict=True):
+            place = BEGINNING if self.full else self.of(lane)
+            if place != BEGINNING and not self.full_look.apart:
+                pieces.append((lane, *BEGINNING, place[0], n))
+            pieces.append((lane, *place, NO_BOUND, n))
+        return *map(list, zip(*pieces, strict=True)), newest
 
     def move(self, taken: list[Job]) -> None:
         if len(self._of_lane) > LANES_MAX:
             self._of_lane.clear()
         for job in taken:
             self._of_lane[job.lane] = max(self.of(job.lane), (-job.priority, job.number))
+
+
+def _short(bounds: list[tuple[int, int]], found: list[Job]) -> list[int]:
+    """The lanes in which fewer were found than might have been taken."""
+    lanes = [job.lane for job in found]
+    return [lane for lane, most in bounds if lanes.count(lane) < most]
 
 
 class SharedClaim(Claim):
@@ -84,7 +98,6 @@ class SharedClaim(Claim):
         bounds = [(row[0], min([free + ahead, serving.room(row[3]), *map(self._room_of, self._gates[row[0]])])) for row in rows]
         self._newest = NO_BOUND if serving.newest is None else serving.newest
         found = self._read([(lane, most) for lane, most in bounds if most > 0], free + ahead)
-        found.sort(key=lambda job: (-job.priority, job.number))
         picked = self._until_careful(self._within(found)[: free + ahead], free)
         if len(found) < free + ahead:
             self._look_again(bounds, found, picked)
@@ -120,19 +133,36 @@ class SharedClaim(Claim):
         marks.lanes = lanes if most == [wanted] * len(lanes) else []
         if not store.expected.has(pg_sql.READY, marks.bindings(lanes, most, self._newest)):
             marks.decide()
-        bindings = marks.bindings(lanes, most, self._newest)
-        rows = look(store, marks.full_look, pg_sql.READY, bindings) if marks.full else store.run(pg_sql.READY, bindings)
-        if marks.full and len(rows) >= wanted:
-            marks.full_look.rest(monotonic() + BUSY_S)
-        found = [Job(*row[:-1]) for row in rows]
-        self._places = {row[0]: row[-1] for row in rows}
+        found: list[Job] = []
+        if not marks.full:
+            found = self._first_of_each(bounds, store.run(pg_sql.READY, marks.bindings(lanes, most, self._newest)))
+            if len(found) < wanted and _short(bounds, found):
+                marks.busy_until_s = 0.0
+                marks.full = marks.full_look.allows(monotonic())
+        if marks.full:
+            rows = look(store, marks.full_look, pg_sql.READY, marks.bindings(lanes, most, self._newest))
+            found = self._first_of_each(bounds, rows)
+            if len(found) >= wanted:
+                marks.busy_until_s = monotonic() + BUSY_S
         return found
+
+    def _first_of_each(self, bounds: list[tuple[int, int]], rows: list[tuple[Any, ...]]) -> list[Job]:
+        """What was read of each lane, in the order in which it starts: two pieces of one may have brought twice as much as is
+        wanted of it."""
+        self._places = {row[0]: row[-1] for row in rows}
+        found = [Job(*row[:-1]) for row in rows]
+        found.sort(key=lambda job: (-job.priority, job.number))
+        left, kept = dict(bounds), []
+        for job in found:
+            if left[job.lane]:
+                left[job.lane] -= 1
+                kept.append(job)
+        return kept
 
     def _look_again(self, bounds: list[tuple[int, int]], found: list[Job], picked: list[Job]) -> None:
         """There were fewer than wanted: `opens_us` says when to look for those that the mark or another's hands have hidden.
         Whoever has work to do looks soon; who has none asks first whether there is something."""
-        lanes = [job.lane for job in found]
-        short = [lane for lane, most in bounds if lanes.count(lane) < most]
+        short = _short(bounds, found)
         if not short:
             return
         if not self._store.marks.full:

@@ -39,9 +39,6 @@ class Patience:
         self.apart, self._was_slow = _is_dear(cost_s, usual_s), False
         self.next_s = now_s + (SHARE * cost_s if self.apart else 0.0)
 
-    def rest(self, until_s: float) -> None:
-        self.next_s = max(self.next_s, until_s)
-
     def took_with_others(self, cost_s: float, usual_s: float) -> None:
         was_slow, self._was_slow = self._was_slow, _is_dear(cost_s, usual_s)
         self.apart = was_slow and self._was_slow

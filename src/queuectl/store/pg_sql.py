@@ -96,14 +96,14 @@ select id from lanes where adder is null and (first is not null or limit_key <> 
 DROP_LANES = """
 delete from lanes where id = any(?) and not exists (select 1 from jobs where lane = lanes.id and stage = 'ready')"""
 
-# Each lane from a position on, in the order in which its jobs start. Whoever claims at the same time passes these by. A row that
-# is locked stays in its place, by which it is found again sooner than by an index.
+# Pieces of lanes, from a position on up to a priority, in the order in which their jobs start. Whoever claims at the same time
+# passes these by. A row that is locked stays in its place, by which it is found again sooner than by an index.
 READY = f"""
-select j.* from unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[]) as l (lane, turned, number, most)
+select j.* from unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[]) as l (lane, turned, number, above, most)
 cross join lateral (
   select {sql.JOB}, ctid as place from jobs
   where jobs.lane = l.lane and jobs.stage = 'ready' and (-jobs.priority, jobs.number) > (l.turned, l.number)
-    and jobs.number <= ?
+    and -jobs.priority < l.above and jobs.number <= ?
   order by -jobs.priority, jobs.number limit l.most for update skip locked) as j"""
 SOME_READY = "select 1 from jobs where lane = any(?) and stage = 'ready' and number <> all(?) and number <= ? limit 1"
 LOCK_QUEUES = """
