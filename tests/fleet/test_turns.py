@@ -18,8 +18,8 @@ from queuectl.run.journal import Trace
 from queuectl.run.turn import Turn, TurnWriter
 from queuectl.schedule import Backoff
 from queuectl.store import pg_bell, pg_patience
-from queuectl.store.pg_claim import BUSY_S
 from queuectl.store.pg_bell import SharedListener
+from queuectl.store.pg_claim import BUSY_S
 from queuectl.store.pg_trust import Trust
 from queuectl.store.pg_wire import Wire
 from queuectl.store.postgres import PostgresStore
