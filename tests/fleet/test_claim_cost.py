@@ -17,7 +17,7 @@ from queuectl.clock import now_us
 from queuectl.model import Job, Options, Outcome, Serving
 from queuectl.schedule import Backoff
 from queuectl.store import pg_link, pg_sql
-from queuectl.store.pg_claim import BEGINNING
+from queuectl.store.pg_claim import BEGINNING, NO_BOUND
 from queuectl.workers import own_row
 
 ENDED = lifecycle.Finished(Outcome(exit_code=0, started_us=1, ended_us=1), Options(), Backoff())
@@ -33,7 +33,8 @@ def pages(queue: Queue, place: tuple[int, int], lane: int) -> int:
     """How many pages the server reads to find the next five jobs of a lane from a place on."""
     store: Any = queue.store
     with store.transaction():
-        rows = store.run("explain (analyze, buffers, format json) " + pg_sql.READY, ([lane], [place[0]], [place[1]], [1 << 62], [5], 1 << 62))
+        asked = ([lane], [place[0]], [place[1]], [NO_BOUND], [5], NO_BOUND)
+        rows = store.run("explain (analyze, buffers, format json) " + pg_sql.READY, asked)
     plan = rows[0][0] if isinstance(rows[0][0], list) else json.loads(rows[0][0])
     return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
 
