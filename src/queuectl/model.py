@@ -282,6 +282,10 @@ class WorkerRow(Record):
     offers: str = "command"  # what it can run, see `needs`
 
     @property
+    def runs_commands(self) -> bool:
+        return COMMAND in self.offers.split()
+
+    @property
     def serving(self) -> Serving:
         return Serving(tuple(self.queues.split(",")) if self.queues else (), self.offers.split())
 

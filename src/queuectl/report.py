@@ -6,7 +6,7 @@ Nothing here counts jobs: sums are kept with each write, and what is read row by
 from __future__ import annotations
 
 from . import shown, trouble
-from .model import COMMAND, STATES
+from .model import STATES
 from .store import sql, stats
 from .store.sums import MINUTE_US
 from .workers import living
@@ -29,7 +29,7 @@ def status(queue: Queue) -> dict[str, Any]:
     paused = [name for (name,) in queue.store.run("select name from queues where paused <> 0 order by name")]
     return {
         **stats.by_state(queue.store),
-        "active_workers": sum(row.slots for row in workers if COMMAND in row.offers.split()),
+        "active_workers": sum(row.slots for row in workers if row.runs_commands),
         "worker_processes": len(workers),
         "paused": paused,
         "warnings": trouble.warnings(queue.place, queue.settings.read().min_free),

@@ -7,7 +7,7 @@ import os
 from time import monotonic, sleep
 
 from . import bell, clock
-from .model import COMMAND, Serving, WorkerRow
+from .model import Serving, WorkerRow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def wait_for_heirs(queue: Queue, gone: list[WorkerRow], timeout_s: float) -> int
     deadline = monotonic() + timeout_s
     with queue.listener(bell.DONE) as ears:
         while True:
-            began = [row for row in living(queue.store) if row.id > newest and COMMAND in row.offers.split()]
+            began = [row for row in living(queue.store) if row.id > newest and row.runs_commands]
             found = sum(row.host in hosts for row in began)
             if found >= len(gone) or monotonic() > deadline:
                 return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .. import clock, shown
-from ..model import COMMAND
 from ..workers import living
 from .command import JSON, Arguments, Command
 from .list import print_array
@@ -36,7 +35,7 @@ def run(arguments: Arguments) -> int:
 def _jobs(row: WorkerRow, jobs: list[str]) -> str:
     """The first of them: a caller may have a thousand."""
     shown = " ".join(jobs[:JOBS_SHOWN]) + " …" * (len(jobs) > JOBS_SHOWN)
-    return shown if COMMAND in row.offers.split() else f"calls {shown}".rstrip()
+    return shown if row.runs_commands else f"calls {shown}".rstrip()
 
 
 def _since(row: WorkerRow, now_us: int) -> str:

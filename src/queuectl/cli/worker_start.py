@@ -9,7 +9,7 @@ from time import monotonic
 
 from .. import codec, files, workers
 from ..errors import InvalidInput, StorageError
-from ..model import COMMAND, TAG
+from ..model import TAG
 from ..run import start
 from .command import Arguments, Command, Option
 from .open import the_queue
@@ -73,7 +73,7 @@ def _background(place: Place, command: list[str], count: int) -> int:
         with queue.listener("done") as ears:
             while True:
                 started = [row for row in workers.living(queue.store) if row.id not in before]
-                if sum(row.slots for row in started if COMMAND in row.offers.split()) >= count:
+                if sum(row.slots for row in started if row.runs_commands) >= count:
                     break
                 ended, _ = os.waitpid(pid, os.WNOHANG)
                 if ended or monotonic() > deadline:

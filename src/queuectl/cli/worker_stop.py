@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .. import codec, workers
 from ..errors import InvalidInput, StorageError, WaitTimeout
-from ..model import COMMAND
 from .command import Arguments, Command, Option
 from .open import the_queue
 from .text import note
@@ -29,7 +28,7 @@ def _ask(what: str, arguments: Arguments) -> int:
             note("no worker is running")
             return 0
         # A caller ends when its calls have, and is started again when there are others to make.
-        commands = [row for row in running if COMMAND in row.offers.split()]
+        commands = [row for row in running if row.runs_commands]
         awaited = commands if what == "restart" and commands else running
         left = workers.wait_until_gone(queue, awaited, timeout)
         if what == "restart" and not left:

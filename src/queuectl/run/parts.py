@@ -26,11 +26,11 @@ PARTS = {
     "spools": "queuectl.run.spools",
 }
 ON_DEMAND = {signal.SIGUSR1: "caller", signal.SIGUSR2: "spools"}
-LEAVING = "leaving"  # one that the keeper before has told to end
+LEAVING = "leaving"  # one that was told to end before its successor was started
+LEAVING_PIDS = "QUEUECTL_LEAVING"  # theirs, in the environment of the keeper that this one becomes
 FACES = ("web",)  # they have the listening sockets, and answer until the workers have ended
 GOOD_RUN_S = 5.0  # a part that lived so long did not die of its start
 PAUSE_S_MAX = 5.0
-LEAVING_PIDS = "QUEUECTL_LEAVING"  # their pids, in the environment
 LISTEN_FD = 3  # the first socket, as systemd numbers them
 
 
@@ -39,11 +39,11 @@ class Parts:
 
     def __init__(self, asked: list[str], database: str, keeper: tuple[int, int]) -> None:
         self.asked = asked
-        self.running: dict[int, tuple[str, float]]  # pid → what was asked for, when it was started
+        self._told = {int(pid) for pid in os.environ.pop(LEAVING_PIDS, "").split()}
+        # pid → what was asked for, when it was started
+        self.running: dict[int, tuple[str, float]] = {pid: (LEAVING, monotonic()) for pid in self._told}
         self._due: dict[str, float] = {}  # to be started again, when
         self._pauses: dict[str, float] = {}
-        self._told = {int(pid) for pid in os.environ.pop(LEAVING_PIDS, "").split()}
-        self.running = {pid: (LEAVING, monotonic()) for pid in self._told}
         self._ending = False
         self._database = database
         self._keeper = keeper

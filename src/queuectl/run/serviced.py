@@ -13,7 +13,6 @@ import sys
 
 from .. import clock, workers
 from ..errors import QueueError
-from ..model import COMMAND
 from ..queue import Queue
 from ..saying import say
 from . import cgroup, start
@@ -62,4 +61,4 @@ def _leave(place: Place, ours: list[int] | None = None) -> int:
         if rows:
             workers.ask(queue, rows, "leave")
             workers.wait_until_gone(queue, rows, PATIENCE_S)
-        return sum(COMMAND in row.offers.split() for row in rows)
+        return sum(row.runs_commands for row in rows)

@@ -41,8 +41,8 @@ SCHEMA_FILES = os.path.join(os.path.dirname(__file__), "schema", "postgres")
 SCHEMA_VERSION = 5  # the number of the newest file there
 MEET = f"select (select value from meta where key = 'schema'), (select value from meta where key = 'store_id'), {pg_sql.NOW_US}, "
 MEET += "pg_backend_pid(), (select last_value from job_numbers), "
-# Statistics begin anew after a crash, and not after a plain restart. By whether they are cheap: version 14 reads a file.
-CRASHED = {False: "pg_postmaster_start_time()::text", True: "pg_stat_get_bgwriter_stat_reset_time()::text"}
+# Statistics begin anew after a crash, and not after a plain restart. Version 14 would read a file for them.
+CRASHED, RESTARTED = "pg_stat_get_bgwriter_stat_reset_time()::text", "pg_postmaster_start_time()::text"
 TIMELINE = "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) where not pg_is_in_recovery()"
 COPY_ROWS = 500  # from so many on, rows are copied in rather than inserted
 COPIED = re.compile(r"insert into (\w+) \(([\w, ]+)\) values \([?, ]+\)")  # a plain insert of rows
@@ -122,8 +122,8 @@ class PostgresConnection(Store):
     def _look(self) -> tuple[int, str] | None:
         began = clock.since_boot_us()
         try:
-            is_cheap = self._db.info.server_version >= 150000
-            [(version, store_id, server_us, pid, newest, crashed)] = self._plain(MEET + CRASHED[is_cheap])
+            meet = MEET + (CRASHED if self._db.info.server_version >= 150000 else RESTARTED)
+            [(version, store_id, server_us, pid, newest, crashed)] = self._plain(meet)
         except psycopg.errors.UndefinedTable:
             return None
         except psycopg.Error as fault:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ... import workers
-from ...model import COMMAND, STATES
+from ...model import STATES
 from ...store import sql, stats
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 def text(queue: Queue) -> str:
     living = workers.living(queue.store)
-    slots = sum(row.slots for row in living if COMMAND in row.offers.split())
+    slots = sum(row.slots for row in living if row.runs_commands)
     totals = queue.store.run(sql.TOTALS)
     counts = stats.by_queue(queue.store)
     parts = [
