@@ -3,8 +3,9 @@
     python fleet_ours.py setup|one|bulk|stamped|work|plainly URL N
 
 `work` hands turns to a worker's committer: up to N claimed jobs are reported as ended at once, in the transaction that claims
-the next. They are claimed as a worker claims jobs so short: ahead, and told of by their ends. Leases, history, attempts, sums
-are written as ever. The verbs are those of `fleet_python.py`; `plainly` is `work` that claims by the textbook query.
+the next. They are claimed as a worker claims jobs so short: to run when it is idle, else ahead, and told of by their ends.
+Leases, history, attempts, sums are written as ever. The verbs are those of `fleet_python.py`; `plainly` is `work` that claims by
+the textbook query.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def work(queue: queuectl.Queue, n: int, plainly: bool = False) -> None:
     print("ready", flush=True)
     claimed: list[Job] = []
     while True:
-        committer.put(Turn(events=[ended(job) for job in claimed], traces=[], ahead=n))
+        free, ahead = (0, n) if claimed else (n, 0)
+        committer.put(Turn([ended(job) for job in claimed], [], free, ahead))
         select([committer.fd], [], [])
         committer.drain()
         [report] = committer.news()

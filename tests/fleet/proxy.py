@@ -5,6 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 
+# What ends a transaction's answer, and what those bring that end without a word for it: `pg_add`, and the runs of `pg_at_once`.
+COMMITTED = (b"COMMIT\0", b"added\0", b"\0\0\0\7running")
+
 
 class Proxy:
     """Relays bytes to a Unix socket. `lose_next` closes the client's connection when the next commit's answer comes."""
@@ -31,7 +34,7 @@ class Proxy:
     def _relay(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         try:
             while piece := source.recv(65536):
-                if answers and self.lose_next and (b"COMMIT\0" in piece or b"added\0" in piece):  # `pg_add` commits by itself
+                if answers and self.lose_next and any(mark in piece for mark in COMMITTED):
                     self.lose_next = False
                     self.lost += 1
                     break

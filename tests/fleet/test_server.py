@@ -91,6 +91,21 @@ def test_a_worker_that_loses_answers_runs_each_job_once(
     assert len(ledger.read_text().split()) == 120
 
 
+def test_an_idle_worker_that_loses_what_it_claimed_runs_it_once(
+    store: str, queue: Queue, proxy: Proxy, host: Opener, tmp_path: Path
+) -> None:
+    a = host("a", url=through(proxy, store))
+    ledger = tmp_path / "ledger"
+    a.worker("--count", "2")
+    queue.wait(queue.add("true").id, timeout=20)  # what it claims from is known then
+    for n in range(10):
+        proxy.lose_next = True
+        queue.wait(queue.add(f"echo {n} >> {ledger}").id, timeout=20)
+    assert proxy.lost > 3
+    assert ledger.read_text().split() == [str(n) for n in range(10)]
+    assert [entry.event for job in queue.find() for entry in queue.history(job)] == ["add", "start", "finish"] * 11
+
+
 @pytest.mark.parametrize("works", [False, True])
 def test_a_commit_that_a_crash_has_cut_is_not_taken_for_the_one_that_got_its_number(tmp_path: Path, works: bool) -> None:
     """The server had written down nothing of it, and gives its number to the next who comes."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from ..model import Job
+    from ..model import Job, Serving
 
 
 class Engine:
@@ -63,6 +63,11 @@ class Engine:
         """Add a job of which nothing else has to be known, outside of a transaction, and ring for it here and elsewhere: the
         job, and how many heard it. None when it cannot be done like that."""
         return None
+
+    def claim_at_once(self, worker: int, free: int, now: int, serving: Serving) -> list[Job]:
+        """Jobs to run now, claimed outside of a transaction by a worker that has nothing to tell. None does not mean that there
+        are none, and whoever gets some looks properly soon."""
+        return []
 
     def foresee(self, worker: int, jobs: list[Job], wanted: int) -> None:
         """A worker's turn begins: of these jobs it will write, and claim up to so many others. A server is asked in one trip for

@@ -41,6 +41,7 @@ class Marks:
         self.full = True  # the next look begins at the beginning, not at the marks
         self.busy_until_s = 0.0  # and need not, as there was enough
         self.lanes: list[int] = []  # what the last claim read, when nothing but what it wanted bounded that
+        self.open: list[int] = []  # what it might have read
         self._of_lane: dict[int, tuple[int, int]] = {}
 
     def of(self, lane: int) -> tuple[int, int]:
@@ -64,6 +65,11 @@ class Marks:
                 pieces.append((lane, *BEGINNING, place[0], n))
             pieces.append((lane, *place, NO_BOUND, n))
         return *map(list, zip(*pieces, strict=True)), newest
+
+    @property
+    def can_guess(self) -> bool:
+        """Whether a claim may read from the marks without having asked for the lanes: cheaply, and with some hope."""
+        return bool(self.lanes) and not (self.full_look.apart and any(self.of(lane) == BEGINNING for lane in self.lanes))
 
     def move(self, taken: list[Job]) -> None:
         if len(self._of_lane) > LANES_MAX:
@@ -89,6 +95,7 @@ class SharedClaim(Claim):
         store = self._store
         store.share_claims()
         rows = store.run(sql.OPEN_LANES)
+        store.marks.open = [row[0] for row in rows]
         store.limits_seen = any(row[4] is not None or row[7] is not None for row in rows)
         rows = [row for row in rows if serving.serves(row[1], row[2])]
         for row in rows:

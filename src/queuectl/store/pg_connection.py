@@ -192,7 +192,10 @@ class PostgresConnection(Store):
         """Whoever changes what may start waits for the claims that have begun, and these for it."""
         if not self._shares:
             self._shares = True
-            self._send("select pg_advisory_xact_lock_shared($1)", (self._lock_number("claims"),))
+            self._send(*self.sharing_claims())
+
+    def sharing_claims(self) -> tuple[str, tuple[int]]:
+        return "select pg_advisory_xact_lock_shared($1)", (self._lock_number("claims"),)
 
     def settle_claims(self) -> None:
         self._send("select pg_advisory_xact_lock($1)", (self._lock_number("claims"),))

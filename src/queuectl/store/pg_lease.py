@@ -46,11 +46,16 @@ class Leases:
         """Renew when it is time to, else make sure that nobody takes it until this transaction ends. Returns until when a
         renewed one holds, once committed; raises Replaced."""
         self.lease_s = lease_s
-        if _now_s() - self._asked_s < self.lease_s / RENEWALS - min(TICK_S, self.lease_s / RENEWALS / 2):
+        if self.lasts:
             return self._hold(worker)
         self._asked_s = _now_s()
         self._renew(worker)
         return self._asked_s + self.lease_s
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it is not yet time to renew."""
+        return _now_s() - self._asked_s < self.lease_s / RENEWALS - min(TICK_S, self.lease_s / RENEWALS / 2)
 
     def undone(self) -> None:
         """The transaction is: what was renewed in it was not, and is asked for again with the next."""

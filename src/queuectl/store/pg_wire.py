@@ -134,9 +134,18 @@ class Wire:
             raise self._fault
         return []
 
-    def alone(self, text: str, bindings: tuple[Any, ...], meanwhile: Callable[[], Any] = tuple) -> list[tuple[Any, ...]]:
-        """One statement outside of any transaction: it is one by itself. `meanwhile` is called while the server is at it."""
+    def alone(
+        self,
+        text: str,
+        bindings: tuple[Any, ...],
+        meanwhile: Callable[[], Any] = tuple,
+        behind: tuple[str, tuple[Any, ...]] | None = None,
+    ) -> list[tuple[Any, ...]]:
+        """One statement outside of any transaction: it is one by itself, with the one that it comes behind. `meanwhile` is called
+        while the server is at it."""
         self.open()
+        if behind:
+            self.send(*behind)
         answer = self.send(text, bindings)
         self.sync(meanwhile)
         self.close()

@@ -10,7 +10,7 @@ from time import monotonic
 
 from .. import clock
 from ..model import READY, Job, WorkerRow
-from . import pg_add, pg_link, pg_sql, sql
+from . import pg_add, pg_at_once, pg_link, pg_sql, sql
 from .pg_bell import SharedListener
 from .pg_claim import SharedClaim
 from .pg_connection import COPY_ROWS, PostgresConnection
@@ -132,6 +132,12 @@ class PostgresStore(PostgresConnection):
         self.outputs.claimed(claimed.jobs)
         self.inputs.claimed([job.stdin for job in claimed.jobs if job.stdin])
         return claimed
+
+    def claim_at_once(self, worker: int, free: int, now: int, serving: Serving) -> list[Job]:
+        if self.to.pooled or serving.at_once or serving.short or serving.newest is not None:
+            return []
+        with self.lock:
+            return pg_at_once.claim(self, worker, free, now)
 
     def make_room(self, path: str, job: Job) -> None:
         self.outputs.make_room(path, job)
