@@ -48,6 +48,7 @@ class Ringer:
 
     def __init__(self, store: PostgresConnection) -> None:
         self._store = store
+        self.workers = 1  # that were alive when it last rang
         self._rung: dict[str, float] = {}
         self._later: dict[str, float] = {}
         self._wake = Event()
@@ -96,7 +97,8 @@ class Ringer:
         with self._store.lock:
             self.note(name)
             try:
-                return workers_of(self._store.run(RING, (channel(self._store.store_id, name),)))
+                self.workers = workers_of(self._store.run(RING, (channel(self._store.store_id, name),)))
+                return self.workers
             except QueueError:
                 return None
 

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from .pg_connection import PostgresConnection
 
 AGAIN_US = 20_000  # when somebody else may have ready jobs in hand
-BUSY_S = 0.25  # who gets all that is wanted looks no sooner for what may stand before the marks
+# Who gets all that is wanted looks no sooner for what may stand before the marks: on the average, of all workers together, as each
+# of these looks reads what all of them have taken lately. Of more than so many the others are not counted on.
+BUSY_S, BUSY_WORKERS = 0.25, 8
 BEGINNING = (-(1 << 62), 0)
 NO_BOUND = 1 << 62
 LANES_MAX = 10_000  # with a mark: keys and piles have lanes of their own, again and again
@@ -82,6 +84,12 @@ def _short(bounds: list[tuple[int, int]], found: list[Job]) -> list[int]:
     """The lanes in which fewer were found than might have been taken."""
     lanes = [job.lane for job in found]
     return [lane for lane, most in bounds if lanes.count(lane) < most]
+
+
+def _turn_comes_s(workers: int) -> float:
+    """When it is this one's turn to look: about so, or all of them would look together."""
+    now_s = monotonic()
+    return now_s + BUSY_S * max(1, min(workers, BUSY_WORKERS)) * (0.5 + now_s * 1e5 % 1.0)
 
 
 class SharedClaim(Claim):
@@ -150,7 +158,7 @@ class SharedClaim(Claim):
             rows = look(store, marks.full_look, pg_sql.READY, marks.bindings(lanes, most, self._newest))
             found = self._first_of_each(bounds, rows)
             if len(found) >= wanted:
-                marks.busy_until_s = monotonic() + BUSY_S
+                marks.busy_until_s = _turn_comes_s(store.ringer.workers)
         return found
 
     def _first_of_each(self, bounds: list[tuple[int, int]], rows: list[tuple[Any, ...]]) -> list[Job]:
