@@ -24,6 +24,7 @@ from .conftest import Machine
 pytestmark = pytest.mark.wide
 
 CTRL_C = b"\x03"
+DEAF = ("sh", "-c", 'trap "" HUP; exec "$@"', "nohup")  # as `nohup` starts a program
 KEEPER = """
 import sys
 sys.executable = sys.argv.pop(1)
@@ -266,11 +267,11 @@ def test_what_is_asked_of_a_worker_that_was_killed_its_successor_does(machine: M
 class Terminal:
     """The program in the foreground of a terminal of its own, as a person has started it."""
 
-    def __init__(self, machine: Machine, *words: str) -> None:
+    def __init__(self, machine: Machine, *words: str, by: tuple[str, ...] = ()) -> None:
         self._screen, slave = pty.openpty()
         os.set_blocking(self._screen, False)
         self._said = b""
-        command = ["setsid", "--ctty", sys.executable, "-m", "queuectl", *words]
+        command = ["setsid", "--ctty", *by, sys.executable, "-m", "queuectl", *words]
         self.program = subprocess.Popen(command, env=machine.environ, stdin=slave, stdout=slave, stderr=slave)
         machine.processes.append(self.program)
         os.close(slave)
@@ -309,6 +310,30 @@ def test_ctrl_c_at_a_terminal_finishes_what_runs_and_starts_no_more(machine: Mac
     assert machine.ledger.starts() == {job.id: 1 for job in jobs}
     assert machine.queue.store.workers() == []
     terminal.close()
+
+
+def test_a_terminal_that_is_closed_is_a_request_to_finish(machine: Machine) -> None:
+    terminal = Terminal(machine, "worker", "start")
+    machine.ledger.began((job := machine.add(machine.until("go"))).id)
+    terminal.close()
+    time.sleep(0.5)
+    later = machine.add("true")
+    machine.say("go")
+    assert terminal.program.wait(20) == 0
+    assert (machine.queue.get(job.id).state, machine.queue.get(later.id).state) == ("completed", "pending")
+
+
+def test_a_worker_under_nohup_works_on_when_its_terminal_is_closed(machine: Machine) -> None:
+    terminal = Terminal(machine, "worker", "start", by=DEAF)
+    machine.ledger.began((job := machine.add(machine.until("go"))).id)
+    terminal.close()
+    time.sleep(0.5)
+    later = machine.add("true")
+    machine.say("go")
+    assert [done.state for done in machine.queue.wait(job.id, later.id, timeout=20)] == ["completed"] * 2
+    assert terminal.program.poll() is None
+    terminal.program.terminate()
+    assert terminal.program.wait(20) == 0
 
 
 def test_a_second_ctrl_c_ends_what_runs_and_puts_it_back(machine: Machine) -> None:

@@ -64,6 +64,8 @@ class Spooler:
         command = [sys.executable, str(ROOT / "compat/taskspoold.py")]
         if "NOFILE" in env:
             command = ["sh", "-c", 'ulimit -n $NOFILE; exec "$0" "$@"', *command]
+        if "NOHUP" in env:
+            command = ["sh", "-c", 'trap "" HUP; exec "$0" "$@"', *command]
         environ = {name: value for name, value in {**self.env, **env}.items() if value}
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, cwd=self.folder, env=environ, **pipes)  # type: ignore[call-overload, no-any-return]

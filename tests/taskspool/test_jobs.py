@@ -153,7 +153,9 @@ def test_nothing_is_lost_and_nothing_runs_twice_when_processes_are_killed(server
     assert sorted((server.folder / "runs").read_text().split()) == ["1", "2", "3", "4", "5"]
 
 
-def test_a_server_that_was_killed_leaves_no_worker_behind_that_would_start_more(server: Spooler) -> None:
+@pytest.mark.parametrize("how", [{}, {"NOHUP": "1"}], ids=["plain", "nohup"])
+def test_a_server_that_was_killed_leaves_no_worker_behind_that_would_start_more(place: Spooler, how: dict[str, str]) -> None:
+    server = place.start(**how)
     for _ in range(4):
         server.queue(f"echo x >> runs; {UNTIL_TOLD}")
     eventually(lambda: (server.folder / "runs").exists() and (server.folder / "runs").read_text() == "x\n" * 3)

@@ -74,6 +74,8 @@ class Keeper:
     def run(self) -> int:
         become_subreaper()
         signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # `nohup`: what is neither blocked nor handled is dropped
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # an inherited "ignore" throws exit statuses away
         self.begin()
         self.watch()

@@ -20,6 +20,7 @@ PR_SET_PDEATHSIG = 1
 def main(arguments: list[str]) -> int:
     parent, files_max, program = int(arguments[0]), int(arguments[1]), arguments[2:]
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the server's `nohup` is not ours
     if hear_of_death(parent, signal.SIGHUP):
         os.execv(program[0], program)
     return 0
