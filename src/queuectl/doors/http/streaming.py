@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 from starlette.responses import Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from typing import Any
 
 SLOW_S = 30.0  # a reader that takes no byte for so long has gone
+ALLOWED_S = 5.0  # who listens on is looked at again as often: a token that was replaced lets nobody hear more
 
 
 class StreamResponse(Response):
-    """Pieces of bytes as they come. What makes them is closed at once when nobody reads them any more."""
+    """Pieces of bytes as they come. What makes them is closed at once when nobody reads them any more, or may any more, as the
+    scope's `queuectl.allowed` says; what has a length is never cut."""
 
     def __init__(self, pieces: AsyncIterator[bytes], status: int, headers: dict[str, str], media_type: str) -> None:
         self._pieces = pieces
@@ -29,7 +32,8 @@ class StreamResponse(Response):
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        writing = asyncio.create_task(self._write(send))
+        has_length = b"content-length" in dict(self.raw_headers)
+        writing = asyncio.create_task(self._write(send, _always if has_length else scope.get("queuectl.allowed", _always)))
         leaving = asyncio.create_task(_gone(receive))
         stopped = False
         try:
@@ -43,21 +47,30 @@ class StreamResponse(Response):
         try:
             await writing
         except asyncio.CancelledError:
-            if stopped and b"content-length" not in dict(self.raw_headers):
+            if stopped and not has_length:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
             drop(scope)
 
-    async def _write(self, send: Any) -> None:
+    async def _write(self, send: Any, allowed: Callable[[], bool]) -> None:
         pieces: AsyncGenerator[bytes] = self._pieces  # type: ignore[assignment]
+        looked_s = monotonic()
         try:
             async for piece in pieces:
+                if monotonic() - looked_s > ALLOWED_S:
+                    looked_s = monotonic()
+                    if not allowed():
+                        break
                 async with asyncio.timeout(SLOW_S):
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
             async with asyncio.timeout(SLOW_S):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await pieces.aclose()
+
+
+def _always() -> bool:
+    return True
 
 
 async def _gone(receive: Any) -> None:
