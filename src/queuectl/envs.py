@@ -13,6 +13,7 @@ BASIC = frozenset(
 NEVER = frozenset((b"_",))
 SECRET_WORDS = ("TOKEN", "SECRET", "PASS", "KEY", "CRED", "AUTH", "COOKIE")
 MASK = "********"
+URL_PASSWORD = r"(://[^/\s:@]*:)[^/\s]+@"  # wherever in a value, and in each of several
 
 
 def captured(environ: Mapping[bytes, bytes], rule: str) -> dict[bytes, bytes]:
@@ -69,13 +70,15 @@ def masked(variables: Mapping[bytes, bytes]) -> dict[str, str]:
     """The environment as it may be shown: values of names that look like secrets are not, nor passwords in URLs.
 
     >>> masked({b"API_TOKEN": b"x", b"LANG": b"C", b"STORE": b"postgresql://me:secret@db/q"})
-    {'API_TOKEN': '********', 'LANG': 'C', 'STORE': 'postgresql://me:***@db/q'}
+    {'API_TOKEN': '********', 'LANG': 'C', 'STORE': 'postgresql://me:********@db/q'}
+    >>> masked({b"INDEXES": b"https://u:one@a/simple https://u:two@b/simple"})
+    {'INDEXES': 'https://u:********@a/simple https://u:********@b/simple'}
     """
-    from .calls import shown_url  # for those who look; who adds does not
+    import re  # for those who look; who adds does not
 
     shown = {}
     for name, value in sorted(variables.items()):
         text = name.decode("utf-8", "replace")
         secret = any(word in text.upper() for word in SECRET_WORDS)
-        shown[text] = MASK if secret else shown_url(value.decode("utf-8", "replace"))
+        shown[text] = MASK if secret else re.sub(URL_PASSWORD, rf"\1{MASK}@", value.decode("utf-8", "replace"))
     return shown

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import Counter
 
 # What ends a transaction's answer, and what those bring that end without a word for it: `pg_add`, and the runs of `pg_at_once`.
-COMMITTED = (b"COMMIT\0", b"added\0", b"\0\0\0\7running")
+CLAIMED = b"\0\0\0\7running"
+COMMITTED = (b"COMMIT\0", b"added\0", CLAIMED)
 
 
 class Proxy:
@@ -16,6 +18,7 @@ class Proxy:
         self._target = target
         self.lose_next = False
         self.lost = 0
+        self.lost_by: Counter[bytes] = Counter()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -34,8 +37,10 @@ class Proxy:
     def _relay(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         try:
             while piece := source.recv(65536):
-                if answers and self.lose_next and any(mark in piece for mark in COMMITTED):
+                marks = [mark for mark in COMMITTED if mark in piece] if answers and self.lose_next else []
+                if marks:
                     self.lose_next = False
+                    self.lost_by.update(marks)
                     self.lost += 1
                     break
                 sink.sendall(piece)

@@ -10,10 +10,10 @@ import pytest
 
 import queuectl
 from queuectl import clock, limits, payload
-from queuectl.errors import Replaced
+from queuectl.errors import Replaced, TryAgainLater
 from queuectl.model import Job, Serving, Shell, Spec
 from queuectl.run.turn import Turn, TurnWriter
-from queuectl.store import pg_link
+from queuectl.store import pg_link, pg_patience
 from queuectl.store.pg_wire import Wire
 from queuectl.store.postgres import PostgresStore
 from queuectl.workers import own_row
@@ -28,6 +28,7 @@ class Idle:
 
     def __init__(self, queue: queuectl.Queue, free: int = 3) -> None:
         assert isinstance(queue.store, PostgresStore)
+        queue.settings.set("lease", 60)  # it is not to be renewed meanwhile
         self.queue, self.store, self.free = queue, queue.store, free
         with self.store.transaction():
             self.id = self.store.add_worker(own_row(9, Serving()))
@@ -41,6 +42,23 @@ class Idle:
         return Turn([], [], free=self.free)
 
     def at_once(self) -> list[str]:
+        """What is claimed by asking the server; other reasons not to ask have tests of their own."""
+        asked: list[str] = []
+        plain = self.store._wire.alone
+
+        def alone(text: str, *rest: Any, **more: Any) -> Any:
+            asked.append(text)
+            return plain(text, *rest, **more)
+
+        self.store._wire.alone = alone  # type: ignore[method-assign]
+        try:
+            found = self.unasked()
+        finally:
+            del self.store._wire.alone
+        assert ["taken as" in text for text in asked] == [True]
+        return found
+
+    def unasked(self) -> list[str]:
         return [job.id for job in self.store.claim_at_once(self.id, self.free, clock.now_us(), Serving())]
 
     def properly(self) -> list[Job]:
@@ -49,7 +67,8 @@ class Idle:
 
 
 @pytest.fixture
-def idle(queue: queuectl.Queue) -> Idle:
+def idle(queue: queuectl.Queue, monkeypatch: pytest.MonkeyPatch) -> Idle:
+    monkeypatch.setattr(pg_patience, "CHEAP_S", 1.0)  # what a busy machine takes
     return Idle(queue)
 
 
@@ -200,10 +219,48 @@ def test_a_worker_whose_jobs_were_given_to_others_takes_nothing(queue: queuectl.
 def test_a_lease_that_is_to_be_renewed_is_renewed_by_a_turn(queue: queuectl.Queue, idle: Idle) -> None:
     queue.add("true")
     idle.store.leases._asked_s = float("-inf")
-    assert idle.at_once() == []
+    assert idle.unasked() == []
     assert len(idle.turns.commit(idle.turn()).claimed) == 1
     queue.add("true")
     assert len(idle.at_once()) == 1
+
+
+def test_where_anything_is_limited_it_is_not_asked_for_in_vain(
+    queue: queuectl.Queue, idle: Idle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another_queue_is_limited(queue, idle)
+    idle.properly()
+    queue.add("true")
+    monkeypatch.setattr(Wire, "alone", lambda *_, **__: pytest.fail("it was asked"))
+    assert idle.unasked() == []
+    monkeypatch.undo()
+    limits.set_queue(queue, "other", parallel=None)
+    assert len(idle.properly()) == 1
+    queue.add("true")
+    assert len(idle.at_once()) == 1
+
+
+def test_where_a_claim_at_once_is_refused_the_turn_is_tried(
+    queue: queuectl.Queue, idle: Idle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> list[Job]:
+        raise TryAgainLater("the store is busy")
+
+    monkeypatch.setattr(idle.store, "claim_at_once", refused)
+    queue.add("true")
+    assert len(idle.turns.persist(idle.turn()).claimed) == 1
+
+
+def test_a_statement_sees_what_it_has_waited_for_whatever_the_role_is_set_to(idle: Idle, store: str) -> None:
+    run = idle.store._db.execute
+    run("create role strict login superuser")
+    try:
+        run("alter role strict set default_transaction_isolation = 'serializable'")
+        with queuectl.open(store.replace("postgres@", "strict@")) as other:
+            how = other.store.run("select current_user, current_setting('transaction_isolation')")
+        assert how == [("strict", "read committed")]
+    finally:
+        run("drop role strict")
 
 
 def test_what_another_has_in_hand_is_passed_by(queue: queuectl.Queue, idle: Idle, store: str) -> None:
@@ -234,7 +291,7 @@ def test_when_the_answer_is_lost_what_was_claimed_is_found(
         return plain(wire, *rest, **more)
 
     monkeypatch.setattr(Wire, "alone", alone)
-    assert idle.at_once() == ([job.id] if when == "after" else [])
+    assert idle.unasked() == ([job.id] if when == "after" else [])
     assert cut
     idle.turns.commit(idle.turn())
     assert [(queue.get(found.id).stage, queue.get(found.id).run) for found in (held, job)] == [("running", 1)] * 2

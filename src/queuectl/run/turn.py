@@ -101,7 +101,10 @@ class TurnWriter:
         began, now = monotonic(), clock.now_us()
         if turn.events or turn.traces or turn.rests or turn.kept or turn.count_left:
             return None
-        jobs = self._queue.store.claim_at_once(self._worker, turn.free, now, self.serving)
+        try:
+            jobs = self._queue.store.claim_at_once(self._worker, turn.free, now, self.serving)
+        except TryAgainLater:
+            return None  # the link stands, so nothing was done: the turn itself says what the matter is
         if not jobs:
             return None
         return Report(

@@ -32,6 +32,8 @@ AGAIN_US = 20_000  # when somebody else may have ready jobs in hand
 BUSY_S, BUSY_WORKERS = 0.25, 8
 BEGINNING = (-(1 << 62), 0)
 NO_BOUND = 1 << 62
+NO_LIMITS = (None,) * 6  # in a row of OPEN_LANES
+OPEN_MAX = 100  # lanes that are looked through at each claim that guesses
 LANES_MAX = 10_000  # with a mark: keys and piles have lanes of their own, again and again
 
 
@@ -43,7 +45,7 @@ class Marks:
         self.full = True  # the next look begins at the beginning, not at the marks
         self.busy_until_s = 0.0  # and need not, as there was enough
         self.lanes: list[int] = []  # what the last claim read, when nothing but what it wanted bounded that
-        self.open: list[int] = []  # what it might have read
+        self.open: list[int] = []  # all that it might have read, when nothing of that is limited
         self._of_lane: dict[int, tuple[int, int]] = {}
 
     def of(self, lane: int) -> tuple[int, int]:
@@ -71,7 +73,9 @@ class Marks:
     @property
     def can_guess(self) -> bool:
         """Whether a claim may read from the marks without having asked for the lanes: cheaply, and with some hope."""
-        return bool(self.lanes) and not (self.full_look.apart and any(self.of(lane) == BEGINNING for lane in self.lanes))
+        if not self.lanes or not 0 < len(self.open) <= OPEN_MAX:
+            return False
+        return not (self.full_look.apart and any(self.of(lane) == BEGINNING for lane in self.lanes))
 
     def move(self, taken: list[Job]) -> None:
         if len(self._of_lane) > LANES_MAX:
@@ -103,7 +107,7 @@ class SharedClaim(Claim):
         store = self._store
         store.share_claims()
         rows = store.run(sql.OPEN_LANES)
-        store.marks.open = [row[0] for row in rows]
+        store.marks.open = [] if any(row[4:] != NO_LIMITS for row in rows) else [row[0] for row in rows]
         store.limits_seen = any(row[4] is not None or row[7] is not None for row in rows)
         rows = [row for row in rows if serving.serves(row[1], row[2])]
         for row in rows:

@@ -51,6 +51,7 @@ SESSION = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "2",
+    "default_transaction_isolation": r"read\ committed",  # a statement behind a lock sees what came before it was given
     "timezone": "UTC",
     "jit": "off",  # nothing here runs for so long that compiling it would pay
 }

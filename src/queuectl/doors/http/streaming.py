@@ -18,7 +18,7 @@ ALLOWED_S = 5.0  # who listens on is looked at again as often: a token that was 
 
 class StreamResponse(Response):
     """Pieces of bytes as they come. What makes them is closed at once when nobody reads them any more, or may any more, as the
-    scope's `queuectl.allowed` says; what has a length is never cut."""
+    scope's `queuectl.allowed` says: then the connection is cut, so that nobody takes it for the end."""
 
     def __init__(self, pieces: AsyncIterator[bytes], status: int, headers: dict[str, str], media_type: str) -> None:
         self._pieces = pieces
@@ -32,8 +32,7 @@ class StreamResponse(Response):
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        has_length = b"content-length" in dict(self.raw_headers)
-        writing = asyncio.create_task(self._write(send, _always if has_length else scope.get("queuectl.allowed", _always)))
+        writing = asyncio.create_task(self._write(send, scope.get("queuectl.allowed", _always)))
         leaving = asyncio.create_task(_gone(receive))
         stopped = False
         try:
@@ -47,9 +46,9 @@ class StreamResponse(Response):
         try:
             await writing
         except asyncio.CancelledError:
-            if stopped and not has_length:
+            if stopped and b"content-length" not in dict(self.raw_headers):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except TimeoutError:
+        except (TimeoutError, PermissionError):
             drop(scope)
 
     async def _write(self, send: Any, allowed: Callable[[], bool]) -> None:
@@ -60,7 +59,7 @@ class StreamResponse(Response):
                 if monotonic() - looked_s > ALLOWED_S:
                     looked_s = monotonic()
                     if not allowed():
-                        break
+                        raise PermissionError
                 async with asyncio.timeout(SLOW_S):
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
             async with asyncio.timeout(SLOW_S):
