@@ -13,6 +13,7 @@ import os
 from .. import files, output
 from ..errors import QueueError
 from ..model import CLAIMED, RUNNING
+from ..store import sql
 from .taskspool_words import QUEUE, id_of, number_of
 
 TYPE_CHECKING = False
@@ -27,10 +28,10 @@ PIECES_AT_ONCE = 16  # then others have their turn
 STREAMS = (("", ".out"), (".err", ".err"))  # of the log, of the copy
 HEADER_MAX = 64
 
-LAST_START = "select coalesce(max(id), 0) from attempts"
-STARTS_AFTER = """
-select attempts.id, jobs.name from attempts join jobs on jobs.number = attempts.job
-where attempts.id > ? and jobs.queue = ?"""
+# Whatever happened to jobs that were there: a run's first line may be that of its end.
+HAPPENED = """
+select distinct jobs.name from history join jobs on jobs.number = history.job
+where history.id > ? and history.event <> 'add' and jobs.queue = ?"""
 
 
 class Outputs:
@@ -94,12 +95,12 @@ class Copies:
     def __init__(self, queue: Queue, outputs: Outputs) -> None:
         self._queue = queue
         self._outputs = outputs
-        self._seen = 0  # the last start, of any job, that is known here
+        self._seen = 0  # the last line of the history that need not be read again
         self._growing: dict[int, str] = {}  # number → id
 
     def open(self) -> None:
         """Find the copies that an earlier server did not finish."""
-        [(self._seen,)] = self._queue.store.run(LAST_START)
+        self._seen = self._newest()
         self._growing = {number: id_of(number) for number in self._outputs.numbers()}
 
     @property
@@ -114,17 +115,21 @@ class Copies:
             pass  # whoever asks for something is told; the copies are made up for
 
     def _follow(self) -> None:
-        store = self._queue.store
-        for seen, name in store.run(STARTS_AFTER, (self._seen, QUEUE)):
-            self._seen = max(self._seen, seen)
+        store, newest = self._queue.store, self._newest()
+        for (name,) in store.run(HAPPENED, (self._seen, QUEUE)):
             number = number_of(name)
             if number is not None:
                 self._growing[number] = name
+        self._seen = max(self._seen, newest)
         for number, name in list(self._growing.items()):
             job = store.job_by_id(name)
             if job is None or self._is_done(number, job):
                 del self._growing[number]
                 self._outputs.forget(number)
+
+    def _newest(self) -> int:
+        [(newest,)] = self._queue.store.run(sql.NEWEST_LINE)
+        return int(newest or 0)
 
     def _is_done(self, number: int, job: Job) -> bool:
         """True when nothing more will come: what waits will be met again at its start."""
