@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,18 @@ class Host:
 
     def signal_all(self, number: int) -> None:
         """To the machine as a whole: its keepers, workers and jobs at once (a power cut, a freeze, a thaw)."""
-        for pid in self.processes():
+        if number == signal.SIGKILL:
+            self._freeze()  # first, or a keeper that is still there starts the worker again that it sees die
+        self._signal(self.processes(), number)
+
+    def _freeze(self) -> None:
+        frozen: set[int] = set()
+        while new := set(self.processes()) - frozen:
+            self._signal(new, signal.SIGSTOP)
+            frozen |= new
+
+    def _signal(self, pids: Iterable[int], number: int) -> None:
+        for pid in pids:
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
