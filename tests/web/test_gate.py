@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 from behaviour.harness import eventually
@@ -156,35 +155,6 @@ def test_a_session_outlives_the_web_process_and_not_the_token(open_server: Calla
     eventually(lambda: server.get("/api/v1/status", tcp=True, headers={"Cookie": cookie}).status == 401)
     assert server.get("/api/v1/status", tcp=True, headers={"Authorization": f"Bearer {old}"}).status == 401
     assert server.get("/api/v1/status", tcp=True, headers={"Authorization": f"Bearer {new}"}).status == 200
-
-
-@pytest.mark.wide
-def test_a_stream_does_not_outlive_its_token(open_server: Callable[..., Server]) -> None:
-    server = open_server("--count", "0", "--require-token")
-    headers = {"Authorization": f"Bearer {server.token}"}
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
-    connection.request("GET", f"{ops.BASE}/events", headers=headers)
-    stream = connection.getresponse()
-    assert stream.status == 200
-    server.queuectl("token", "rotate")
-    ended, told = Event(), bytearray()
-
-    def listen() -> None:
-        try:
-            while piece := stream.read1(65536):
-                told.extend(piece)
-        except http.client.IncompleteRead:
-            ended.set()
-
-    Thread(target=listen, daemon=True).start()
-    for _ in range(20):
-        server.queuectl("enqueue", "--", "true")
-        if ended.wait(1):
-            break
-    assert ended.is_set()
-    assert told.count(b"event: ") > 1, "until then it was told"
-    connection.close()
-    assert server.get(f"{ops.BASE}/events", tcp=True, headers=headers).status == 401
 
 
 def test_the_token_can_be_typed_in(server: Server, token: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable
+from threading import Event, Thread
 
 import pytest
 from behaviour.harness import eventually
@@ -197,3 +199,32 @@ def switches(pid: int) -> int:
         with open(f"/proc/{pid}/task/{task}/status") as file:
             found += sum(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches"))
     return found
+
+
+@pytest.mark.wide
+def test_a_stream_does_not_outlive_its_token(open_server: Callable[..., Server]) -> None:
+    server = open_server("--count", "0", "--require-token")
+    headers = {"Authorization": f"Bearer {server.token}"}
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
+    connection.request("GET", EVENTS, headers=headers)
+    stream = connection.getresponse()
+    assert stream.status == 200
+    server.queuectl("token", "rotate")
+    ended, told = Event(), bytearray()
+
+    def listen() -> None:
+        try:
+            while piece := stream.read1(65536):
+                told.extend(piece)
+        except http.client.IncompleteRead:
+            ended.set()
+
+    Thread(target=listen, daemon=True).start()
+    for _ in range(20):
+        server.queuectl("enqueue", "--", "true")
+        if ended.wait(1):
+            break
+    assert ended.is_set()
+    assert told.count(b"event: ") > 1, "until then it was told"
+    connection.close()
+    assert server.get(EVENTS, tcp=True, headers=headers).status == 401

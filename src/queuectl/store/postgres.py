@@ -10,7 +10,7 @@ from time import monotonic
 
 from .. import clock
 from ..model import READY, Job, WorkerRow
-from . import pg_add, pg_at_once, pg_link, pg_sql, sql
+from . import pg_add, pg_link, pg_sql, sql
 from .pg_bell import SharedListener
 from .pg_claim import SharedClaim
 from .pg_connection import COPY_ROWS, PostgresConnection
@@ -134,10 +134,10 @@ class PostgresStore(PostgresConnection):
         return claimed
 
     def claim_at_once(self, worker: int, free: int, now: int, serving: Serving) -> list[Job]:
-        if self.to.pooled or serving.at_once or serving.short or serving.newest is not None:
+        if not self.works or serving.at_once or serving.short or serving.newest is not None:
             return []
         with self.lock:
-            return pg_at_once.claim(self, worker, free, now)
+            return self._claim_at_once(self, worker, free, now)
 
     def make_room(self, path: str, job: Job) -> None:
         self.outputs.make_room(path, job)
@@ -148,6 +148,9 @@ class PostgresStore(PostgresConnection):
     def add_worker(self, row: WorkerRow) -> int:
         worker = super().add_worker(row)
         if not self.to.pooled:
+            from . import pg_at_once  # only a worker has use for it, and has it before its program may be another
+
+            self._claim_at_once = pg_at_once.claim
             self.run(pg_link.PLANS)
             self.works = True
         for (text,) in self.run("select value from settings where name = 'lease'"):

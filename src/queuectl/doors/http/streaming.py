@@ -32,7 +32,7 @@ class StreamResponse(Response):
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        writing = asyncio.create_task(self._write(send, scope.get("queuectl.allowed", _always)))
+        writing = asyncio.create_task(self._write(send, scope["queuectl.allowed"]))
         leaving = asyncio.create_task(_gone(receive))
         stopped = False
         try:
@@ -66,10 +66,6 @@ class StreamResponse(Response):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await pieces.aclose()
-
-
-def _always() -> bool:
-    return True
 
 
 async def _gone(receive: Any) -> None:
