@@ -63,6 +63,19 @@ def test_background_workers_run_when_the_start_returns_and_are_gone_when_the_sto
     assert queue.json("status")["active_workers"] == 0 and not is_alive(worker["pid"])
 
 
+@pytest.mark.engine("sqlite")
+def test_a_long_file_of_a_workers_own_words_is_put_aside_at_the_next_start(queue: Queuectl) -> None:
+    run = queue.folder / "queuectl.db.run"
+    run.mkdir(mode=0o700)
+    log = run / "worker.log"
+    for words, aside in (("short\n", False), ("long\n" * 300_000, True)):
+        log.write_text(words)
+        queue.ok("worker-start")
+        queue.ok("worker-stop")
+        assert (run / "worker.log.1").exists() is aside
+        assert log.read_text().startswith(words) is not aside
+
+
 def test_processes_on_request_give_each_slot_a_process_of_its_own(queue: Queuectl) -> None:
     queue.ok("worker-start", "--count", "2", "--use-processes")
     workers = queue.json("worker", "list")

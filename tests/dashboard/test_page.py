@@ -204,6 +204,22 @@ def test_everything_can_be_done_with_the_keyboard_alone(filled: Site, eyes: Eyes
 
 
 @pytest.mark.wide
+def test_a_row_keeps_the_focus_when_one_above_it_goes(filled: Site, eyes: Eyes) -> None:
+    mine, above = filled.add("true", "--delay", "1h"), filled.add("true", "--delay", "1h")
+    page = eyes.open(filled, "/#/jobs?state=pending")
+    rows = "[...document.querySelectorAll('q-jobs tbody tr .id')].map(one => one.textContent)"
+    comes(page, f"{rows}.includes('{mine}') && {rows}.includes('{above}')")
+    page.evaluate(
+        f"[...document.querySelectorAll('q-jobs tbody tr')].find(row => row.querySelector('.id').textContent === '{mine}')"
+        ".querySelector('a').focus()"
+    )
+    filled.ctl("cancel", above)
+    comes(page, f"!{rows}.includes('{above}')")
+    assert page.evaluate("document.activeElement.closest('tr')?.querySelector('.id').textContent") == mine
+    filled.ctl("cancel", mine)
+
+
+@pytest.mark.wide
 def test_single_keys_can_be_switched_off(filled: Site, eyes: Eyes) -> None:
     page = eyes.open(filled)
     settled(page)

@@ -15,6 +15,7 @@ import pytest
 from behaviour.harness import eventually
 
 from queuectl import bell
+from queuectl.doors.http.events import STREAMS_MAX
 
 from .conftest import PATIENCE_S, Listening, Server
 
@@ -228,3 +229,28 @@ def test_a_stream_does_not_outlive_its_token(open_server: Callable[..., Server])
     assert told.count(b"event: ") > 1, "until then it was told"
     connection.close()
     assert server.get(EVENTS, tcp=True, headers=headers).status == 401
+
+
+@pytest.mark.wide
+def test_streams_of_logs_count_among_those_that_may_be_open(open_server: Callable[..., Server]) -> None:
+    server = open_server("--count", "0")
+    job = server.add({"command": "true", "delay": 1000}).json["id"]
+    log = f"/api/v1/jobs/{job}/log/stream"
+    events = Listening(server, EVENTS)
+    events.next()
+    logs = [Listening(server, log) for _ in range(STREAMS_MAX - 1)]
+    assert {one.answer.status for one in logs} == {200}
+    for path in (EVENTS, log):
+        refused = server.get(path)
+        assert (refused.status, refused.json["detail"]) == (503, "too many streams are open")
+    logs.pop().close()
+    eventually(lambda: again(server).answer.status == 200, PATIENCE_S)
+    events.close()
+    for one in logs:
+        one.close()
+
+
+def again(server: Server) -> Listening:
+    listening = Listening(server, EVENTS)
+    listening.close()
+    return listening

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COUNT_MAX = 10_000
 START_S = 15.0
+LOG_MAX = 1_000_000  # bytes of a worker's own words; a longer file is put aside at the next start, over the one before
 
 
 def run(arguments: Arguments) -> int:
@@ -63,6 +64,8 @@ def _take_app(name: str) -> None:
 def _background(place: Place, command: list[str], count: int) -> int:
     """Start a keeper that belongs to no terminal, and return when its workers run."""
     log = os.path.join(place.run, "worker.log")
+    if os.path.exists(log) and os.path.getsize(log) > LOG_MAX:
+        os.replace(log, log + ".1")
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, files.FILE_MODE)
     actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, fd, 1), (os.POSIX_SPAWN_DUP2, fd, 2)]
     with the_queue() as queue:

@@ -66,6 +66,7 @@ class Tail:
         self._service = service
         self._streams: set[Stream] = set()
         self._watched: dict[int, set[asyncio.Event]] = {}
+        self.logs_followed = 0
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._rung = asyncio.Event()
@@ -140,7 +141,7 @@ class Tail:
 
     @property
     def full(self) -> bool:
-        return len(self._streams) >= STREAMS_MAX
+        return len(self._streams) + self.logs_followed >= STREAMS_MAX
 
     async def _begin(self) -> None:
         if self._task is None:

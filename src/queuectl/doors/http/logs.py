@@ -113,6 +113,7 @@ async def follow(service: Service, tail: Tail, job: Job, offset: int) -> AsyncIt
     path, number = output.log_path(service.place.logs, job), job.number
     loop = asyncio.get_running_loop()
     changed = await tail.watch(number)
+    tail.logs_followed += 1
     quiet, look, look_max = 0.0, LOOK_S, ELSEWHERE_S_MAX if service.place.url else LOOK_S_MAX
     try:
         while True:
@@ -142,6 +143,7 @@ async def follow(service: Service, tail: Tail, job: Job, offset: int) -> AsyncIt
                 yield HEARTBEAT
                 quiet = 0.0
     finally:
+        tail.logs_followed -= 1
         tail.unwatch(number, changed)
 
 

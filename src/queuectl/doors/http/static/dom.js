@@ -36,9 +36,12 @@ const nodes = (children) => children.flat(3).map((one) => (one instanceof Node ?
 
 /** Makes `parent` hold these children. A node stays when the wanted one is of its kind and has its key, or its place. */
 export function fill(parent, ...children) {
+	const made = nodes(children);
+	const keys = new Set(made.map((wanted) => wanted.key));
+	for (const node of [...parent.childNodes]) if (!keys.has(node.key)) node.remove(); // first, or those below were moved, and lost the focus
 	const named = new Map([...parent.childNodes].map((node) => [node.key, node]));
 	let place = parent.firstChild;
-	for (const wanted of nodes(children)) {
+	for (const wanted of made) {
 		let node = wanted.key === undefined ? place : named.get(wanted.key);
 		if (node?.nodeName === wanted.nodeName && node.key === wanted.key) become(node, wanted);
 		else node = wanted;
