@@ -48,6 +48,7 @@ class Store(Engine):
         self.lock = RLock()
         self.sums = Sums()
         self._lanes: dict[tuple[str, str], int] = {}
+        self.gave: dict[int, int] = {}  # jobs that the last claim here has taken of each lane
 
     # ------------------------------------------------------------ transactions
 
@@ -274,9 +275,7 @@ class Store(Engine):
 
     def claim(self, worker: int, free: int, ahead: int, now: int, serving: Serving) -> Claimed:
         """Take up to `free` jobs to run now and `ahead` more to run when a slot gets free; inside a transaction.
-
-        Makes due jobs ready first. O(jobs taken + lanes with ready jobs), whatever waits behind.
-        """
+        Makes due jobs ready first. O(jobs taken + lanes with ready jobs), whatever waits behind."""
         self.promote_due(now)
         self.write_sums()  # what this transaction has made ready or ended counts for what it may claim
         claim = self.new_claim(worker, now)

@@ -1,5 +1,5 @@
 """The claim: which ready jobs start now. Walks the lanes that have ready jobs and reads the first rows of those that may
-start something at this moment; costs nothing more because more waits behind them.
+start something at this moment; costs nothing more because more waits behind them, and little more for each lane.
 
 What the database decides alone, because only it can make that atomic; everything else is `lifecycle.step`.
 """
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .base import Store
 
 BURST_US = 50_000  # a limited rate may catch up so much: starts that were due while the worker was busy or asleep
+FEW = 4  # rows that are read of a lane of which nobody knows better
 
 
 class Gate(Record):
@@ -69,6 +70,23 @@ def after_starts(gate: Gate, starts: int, now: int) -> int:
     return begin + starts * gate.interval_us
 
 
+def shares(bounds: dict[int, int], gave: dict[int, int]) -> dict[int, int]:
+    """How many jobs are asked of each lane at first: somewhat more than it gave the last time. All that a claim wants might
+    come from any of them, but of many lanes it comes from few, and what is read for nothing is locked for nothing on a server.
+
+    >>> shares({1: 100, 2: 100, 3: 2}, {1: 40})
+    {1: 60, 2: 4, 3: 2}
+    """
+    if len(bounds) == 1:
+        return dict(bounds)
+    return {lane: min(most, max(FEW, gave.get(lane, 0) * 3 // 2)) for lane, most in bounds.items()}
+
+
+def place_of(job: Job) -> tuple[int, int]:
+    """Jobs start in the order of this: highest priority first, first in first out among equals."""
+    return -job.priority, job.number
+
+
 class Claim:
     """One claim of one worker, inside a transaction."""
 
@@ -78,25 +96,66 @@ class Claim:
         self._now = now
         self._room: dict[Gate, int] = {}
         self._gates: dict[int, list[Gate]] = {}  # of each lane
+        self._newest: int | None = None  # what is newer is left
+        self._found: dict[int, list[Job]] = {}  # in each lane that was read
         self.opens_us: int | None = None  # when the first gate that is closed by its rate opens
 
     def pick(self, free: int, ahead: int, serving: Serving) -> list[Job]:
-        """Highest priority first, first in first out among equals, over all lanes that may start something."""
-        picked: list[Job] = []
-        for row in self._store.run(sql.OPEN_LANES):
-            lane, queue, needs = row[:3]
-            if not serving.serves(queue, needs):
-                continue
-            self._gates[lane] = open_gates(row)
-            most = min([free + ahead, serving.room(row[3]), *map(self._room_of, self._gates[lane])])
-            picked += self._first_of(lane, most, serving.newest) if most > 0 else []
-        picked.sort(key=lambda job: (-job.priority, job.number))
-        return self._until_careful(self._within(picked)[: free + ahead], free)
+        """The first jobs over all lanes that may start something."""
+        rows = [row for row in self._store.run(sql.OPEN_LANES) if serving.serves(row[1], row[2])]
+        for row in rows:
+            self._gates[row[0]] = open_gates(row)
+        self._newest = serving.newest
+        return self._until_careful(self._first(self._bounds(rows, free + ahead, serving), free + ahead), free)
 
-    def _first_of(self, lane: int, most: int, newest: int | None) -> list[Job]:
+    def _bounds(self, rows: list[tuple[Any, ...]], wanted: int, serving: Serving) -> dict[int, int]:
+        """How many jobs of each lane may start, of so many; of the others none."""
+        bounds = {row[0]: min([wanted, serving.room(row[3]), *map(self._room_of, self._gates[row[0]])]) for row in rows}
+        return {lane: most for lane, most in bounds.items() if most > 0}
+
+    def _first(self, bounds: dict[int, int], wanted: int) -> list[Job]:
+        """So many jobs, no more of a lane than its bound. Of a lane whose jobs are all among them as far as they were read, more
+        might be: it is read again, up to its bound, and with it of those that come next twice as many each time."""
+        asked = shares(bounds, self._store.gave)
+        self._found = self._read(asked)
+        at_once = 1
+        while True:
+            picked, cut = self._merged(asked, bounds, wanted)
+            if not cut:
+                break
+            whole = {lane: bounds[lane] for lane in cut[:at_once]}
+            asked |= whole
+            self._found |= self._read(whole)
+            at_once *= 2
+        lanes = [job.lane for job in picked]
+        self._store.gave = {lane: lanes.count(lane) for lane in set(lanes)}
+        return picked
+
+    def _read(self, asked: dict[int, int]) -> dict[int, list[Job]]:
+        """The first jobs of each of these lanes, so many."""
+        run, newest = self._store.run, self._newest
         if newest is None:
-            return [Job(*job) for job in self._store.run(sql.READY_IN_LANE, (lane, most))]
-        return [Job(*job) for job in self._store.run(sql.READY_UNTIL, (lane, newest, most))]
+            return {lane: [Job(*job) for job in run(sql.READY_IN_LANE, (lane, most))] for lane, most in asked.items()}
+        return {lane: [Job(*job) for job in run(sql.READY_UNTIL, (lane, newest, most))] for lane, most in asked.items()}
+
+    def _merged(self, asked: dict[int, int], bounds: dict[int, int], wanted: int) -> tuple[list[Job], list[int]]:
+        """The first of what was found that the gates have room for, and the lanes that have to be read further before one can go
+        on, those first that come first."""
+        found = self._found
+        cut = {lane: found[lane][-1] for lane, most in asked.items() if len(found[lane]) == most < bounds[lane]}
+        jobs = sorted([job for some in found.values() for job in some], key=place_of)
+        room, picked = dict(self._room), []
+        for at, job in enumerate(jobs):
+            gates = self._gates[job.lane]
+            if all(room[gate] > 0 for gate in gates):
+                for gate in gates:
+                    room[gate] -= 1
+                picked.append(job)
+            if len(picked) == wanted:
+                break
+            if cut.get(job.lane) is job:
+                return picked, list(dict.fromkeys(job.lane for job in jobs[at:] if job.lane in cut))
+        return picked, []
 
     def _room_of(self, gate: Gate) -> int:
         if gate not in self._room:
@@ -112,18 +171,6 @@ class Claim:
         statement = sql.BUSY_IN_QUEUE if gate.kind == "queue" else sql.BUSY_WITH_KEY
         [(busy,)] = self._store.run(statement, (gate.name,))
         return int(busy)
-
-    def _within(self, picked: list[Job]) -> list[Job]:
-        """Without the jobs that a gate has no room for: each of its lanes was read up to the whole of it."""
-        room = dict(self._room)
-        kept = []
-        for job in picked:
-            gates = self._gates[job.lane]
-            if all(room[gate] > 0 for gate in gates):
-                for gate in gates:
-                    room[gate] -= 1
-                kept.append(job)
-        return kept
 
     def _until_careful(self, picked: list[Job], free: int) -> list[Job]:
         """Only what is claimed to run now may be of a limited rate, or must not run twice: after a power cut nobody

@@ -56,7 +56,7 @@ def claim(store: PostgresConnection, worker: int, free: int, now: int) -> list[J
     if not (free and marks.can_guess and store.leases.lasts):
         return []
     marks.full = False
-    bindings = (worker, now, free, marks.open, *marks.bindings(marks.lanes, [free] * len(marks.lanes)))
+    bindings = (worker, now, free, marks.open, *marks.bindings(dict.fromkeys(marks.lanes, free)))
     store._alive()
     began, served_by = monotonic(), store.served_by
     try:

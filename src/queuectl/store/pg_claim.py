@@ -16,7 +16,7 @@ from time import monotonic
 
 from ..model import CLAIMED, RUNNING, Job
 from . import pg_sql, sql
-from .claim import Claim, Gate, open_gates
+from .claim import Claim, Gate, open_gates, place_of, shares
 from .pg_patience import Patience, look
 
 TYPE_CHECKING = False
@@ -60,15 +60,15 @@ class Marks:
         now_s = monotonic()
         self.full = now_s >= self.busy_until_s and self.full_look.allows(now_s)
 
-    def bindings(self, lanes: list[int], most: list[int], newest: int = NO_BOUND) -> tuple[Any, ...]:
-        """What READY is asked to find the first jobs of these lanes."""
+    def bindings(self, asked: dict[int, int], newest: int | None = None) -> tuple[Any, ...]:
+        """What READY is asked to find the first jobs of these lanes, so many of each."""
         pieces = []
-        for lane, n in zip(lanes, most, strict=True):
+        for lane, n in asked.items():
             place = BEGINNING if self.full else self.of(lane)
             if place != BEGINNING and not self.full_look.apart:
                 pieces.append((lane, *BEGINNING, place[0], n))
             pieces.append((lane, *place, NO_BOUND, n))
-        return *map(list, zip(*pieces, strict=True)), newest
+        return *map(list, zip(*pieces, strict=True)), NO_BOUND if newest is None else newest
 
     @property
     def can_guess(self) -> bool:
@@ -81,13 +81,7 @@ class Marks:
         if len(self._of_lane) > LANES_MAX:
             self._of_lane.clear()
         for job in taken:
-            self._of_lane[job.lane] = max(self.of(job.lane), (-job.priority, job.number))
-
-
-def _short(bounds: list[tuple[int, int]], found: list[Job]) -> list[int]:
-    """The lanes in which fewer were found than might have been taken."""
-    lanes = [job.lane for job in found]
-    return [lane for lane, most in bounds if lanes.count(lane) < most]
+            self._of_lane[job.lane] = max(self.of(job.lane), place_of(job))
 
 
 def _turn_comes_s(workers: int) -> float:
@@ -101,7 +95,7 @@ class SharedClaim(Claim):
 
     _store: PostgresConnection
     _places: dict[int, str]  # of the rows of jobs that were read, by their numbers
-    _newest: int  # what is newer is left
+    _short: list[int]  # lanes with fewer jobs than were wanted
 
     def pick(self, free: int, ahead: int, serving: Serving) -> list[Job]:
         store = self._store
@@ -114,12 +108,11 @@ class SharedClaim(Claim):
             self._gates[row[0]] = open_gates(row)
         if any(self._gates.values()):
             rows = self._behind_locks(rows)
-        bounds = [(row[0], min([free + ahead, serving.room(row[3]), *map(self._room_of, self._gates[row[0]])])) for row in rows]
-        self._newest = NO_BOUND if serving.newest is None else serving.newest
-        found = self._read([(lane, most) for lane, most in bounds if most > 0], free + ahead)
-        picked = self._until_careful(self._within(found)[: free + ahead], free)
-        if len(found) < free + ahead:
-            self._look_again(bounds, found, picked)
+        self._newest, self._places = serving.newest, {}
+        first = self._first(self._bounds(rows, free + ahead, serving), free + ahead)
+        picked = self._until_careful(first, free)
+        if len(first) < free + ahead:
+            self._look_again(picked)
         store.marks.move(picked)
         return picked
 
@@ -143,50 +136,55 @@ class SharedClaim(Claim):
             kept.append(row)
         return kept
 
-    def _read(self, bounds: list[tuple[int, int]], wanted: int) -> list[Job]:
-        """The first jobs of these lanes, ours to take."""
+    def _first(self, bounds: dict[int, int], wanted: int) -> list[Job]:
+        """From the marks, or from the beginning."""
+        self._short = []
         if not bounds or not wanted:
             return []
         store, marks = self._store, self._store.marks
-        lanes, most = [lane for lane, _ in bounds], [most for _, most in bounds]
-        marks.lanes = lanes if most == [wanted] * len(lanes) else []
-        if not store.expected.has(pg_sql.READY, marks.bindings(lanes, most, self._newest)):
+        marks.lanes = [*bounds] if set(bounds.values()) == {wanted} else []
+        if not store.expected.has(pg_sql.READY, marks.bindings(shares(bounds, store.gave), self._newest)):
             marks.decide()
-        found: list[Job] = []
+        picked: list[Job] = []
         if not marks.full:
-            found = self._first_of_each(bounds, store.run(pg_sql.READY, marks.bindings(lanes, most, self._newest)))
-            if len(found) < wanted and _short(bounds, found):
+            picked = self._seen(bounds, wanted)
+            if self._short:
                 marks.busy_until_s = 0.0
                 marks.full = marks.full_look.allows(monotonic())
         if marks.full:
-            rows = look(store, marks.full_look, pg_sql.READY, marks.bindings(lanes, most, self._newest))
-            found = self._first_of_each(bounds, rows)
-            if len(found) >= wanted:
+            picked = self._seen(bounds, wanted)
+            if len(picked) == wanted:
                 marks.busy_until_s = _turn_comes_s(store.ringer.workers)
-        return found
+        return picked
 
-    def _first_of_each(self, bounds: list[tuple[int, int]], rows: list[tuple[Any, ...]]) -> list[Job]:
-        """What was read of each lane, in the order in which it starts: two pieces of one may have brought twice as much as is
-        wanted of it."""
-        self._places = {row[0]: row[-1] for row in rows}
-        found = [Job(*row[:-1]) for row in rows]
-        found.sort(key=lambda job: (-job.priority, job.number))
-        left, kept = dict(bounds), []
-        for job in found:
-            if left[job.lane]:
-                left[job.lane] -= 1
-                kept.append(job)
-        return kept
+    def _seen(self, bounds: dict[int, int], wanted: int) -> list[Job]:
+        """And where there were fewer than wanted."""
+        picked = super()._first(bounds, wanted)
+        self._short = [lane for lane, most in bounds.items() if len(picked) < wanted and len(self._found[lane]) < most]
+        return picked
 
-    def _look_again(self, bounds: list[tuple[int, int]], found: list[Job], picked: list[Job]) -> None:
+    def _read(self, asked: dict[int, int]) -> dict[int, list[Job]]:
+        """Ours to take. Two pieces of a lane may have brought twice as much as is wanted of it."""
+        store, marks = self._store, self._store.marks
+        bindings = marks.bindings(asked, self._newest)
+        rows = look(store, marks.full_look, pg_sql.READY, bindings) if marks.full else store.run(pg_sql.READY, bindings)
+        self._places |= {row[0]: row[-1] for row in rows}
+        found: dict[int, list[Job]] = {lane: [] for lane in asked}
+        for row in rows:
+            job = Job(*row[:-1])
+            found[job.lane].append(job)
+        return {lane: sorted(jobs, key=place_of)[: asked[lane]] for lane, jobs in found.items()}
+
+    def _look_again(self, picked: list[Job]) -> None:
         """There were fewer than wanted: `opens_us` says when to look for those that the mark or another's hands have hidden.
         Whoever has work to do looks soon; who has none asks first whether there is something."""
-        short = _short(bounds, found)
+        short, found = self._short, [job.number for jobs in self._found.values() for job in jobs]
         if not short:
             return
+        newest = NO_BOUND if self._newest is None else self._newest
         if not self._store.marks.full:
             at = self._now + max(0, round((self._store.marks.full_look.next_s - monotonic()) * 1e6))
-        elif picked or self._store.run(pg_sql.SOME_READY, (short, [job.number for job in found], self._newest)):
+        elif picked or self._store.run(pg_sql.SOME_READY, (short, found, newest)):
             at = self._now + AGAIN_US
         else:
             return

@@ -11,6 +11,7 @@ from time import monotonic
 from .. import clock
 from ..model import READY, Job, WorkerRow
 from . import pg_add, pg_link, pg_sql, sql
+from .claim import shares
 from .pg_bell import SharedListener
 from .pg_claim import SharedClaim
 from .pg_connection import COPY_ROWS, PostgresConnection
@@ -198,7 +199,7 @@ class PostgresStore(PostgresConnection):
         is_due = self._due is not None and self._due <= clock.now_us()  # what is made ready waits for others, and spoils READY
         marks.decide()
         if ready and not is_due and lanes and not (marks.full and marks.full_look.apart):
-            self.expect((pg_sql.READY, marks.bindings(lanes, [wanted] * len(lanes))))
+            self.expect((pg_sql.READY, marks.bindings(shares(dict.fromkeys(lanes, wanted), self.gave))))
 
     def keep_lease(self, worker: int, lease_s: float) -> float | None:
         return self.leases.keep(worker, lease_s)
