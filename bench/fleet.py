@@ -59,7 +59,10 @@ DONE = {
 }
 MUCH = {"ours": 8, "pgqueuer": 8, "river": 8}  # the fast ones have so much more to do, so that it lasts
 SETTINGS = {
-    **{"fsync": "on", "synchronous_commit": "on", "shared_buffers": "'256MB'", "max_wal_size": "'4GB'"},
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "shared_buffers": "'256MB'",
+    "max_wal_size": "'4GB'",
     "autovacuum_naptime": "'1min'",  # PostgreSQL's own; tests have it sooner
 }
 Cells = dict[str, str]

@@ -22,7 +22,10 @@ def captured(environ: Mapping[bytes, bytes], rule: str) -> dict[bytes, bytes]:
     if rule == "none":
         return {}
     if rule == "all":
-        return {name: value for name, value in environ.items() if name not in NEVER}
+        found = {**environ}
+        for name in NEVER:
+            found.pop(name, None)
+        return found
     return {name: value for name, value in environ.items() if name.decode("ascii", "replace") in BASIC or name.startswith(b"LC_")}
 
 

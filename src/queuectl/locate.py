@@ -129,17 +129,22 @@ def _check_trusted(database: str) -> None:
         folder, sticky_is_fine = os.path.dirname(folder), True
 
 
+_status = (0, -1)  # a process's own, by a descriptor that stays open: half of what reading it costs is to find it
+
+
 def umask() -> int:
     """This process's umask, read where it can be: setting it to learn it would show to other threads."""
-    try:
-        fd = os.open("/proc/self/status", os.O_RDONLY)
+    global _status
+    for _ in range(2):
         try:
-            found = os.read(fd, 200).partition(b"Umask:")[2]
-        finally:
-            os.close(fd)
-        return int(found[:6], 8)
-    except (OSError, ValueError):
-        pass  # not Linux
+            if _status[0] != os.getpid():
+                _status = os.getpid(), os.open("/proc/self/status", os.O_RDONLY)
+            name, value = os.pread(_status[1], 200, 0).split(b"\n")[1].split()
+            if name == b"Umask:":
+                return int(value, 8)
+        except (OSError, ValueError, IndexError):
+            pass  # not Linux, or somebody has closed what he did not open, and it may be another file now
+        _status = (0, -1)
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -272,6 +274,29 @@ def test_a_job_keeps_the_umask_it_was_added_under(queue: Queue) -> None:
         os.umask(before)
     work(queue, slots=1)
     assert (written(queue, 1), written(queue, 2)) == (b"0027\n", b"0002\n")
+
+
+def test_the_umask_is_known_in_a_fork_and_to_who_has_closed_what_he_did_not_open(tmp_path: Path) -> None:
+    """A program that becomes a daemon does both: its descriptor is gone, then another file's."""
+    (tmp_path / "other").write_text("Name:\tother\nUmask\n")
+    program = """if 1:
+        import os
+        from queuectl.locate import umask
+        os.umask(0o027)
+        print(oct(umask()), flush=True)
+        if os.fork() == 0:
+            os.umask(0o022)
+            print(oct(umask()), flush=True)
+            os._exit(0)
+        os.wait()
+        os.closerange(3, 100)
+        print(oct(umask()), flush=True)
+        os.closerange(3, 100)
+        others = [os.open("other", os.O_RDONLY) for _ in range(20)]
+        print(oct(umask()), os.read(others[0], 5), os.read(others[-1], 5))
+    """
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "0o27\n0o22\n0o27\n0o27 b'Name:' b'Name:'\n"
 
 
 def test_a_job_gets_the_whole_environment_of_who_added_it(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .base import Store
 
 BURST_US = 50_000  # a limited rate may catch up so much: starts that were due while the worker was busy or asleep
-FEW = 4  # rows that are read of a lane of which nobody knows better
+FEW = 4  # jobs that are asked of a lane of which nobody knows better; fewer where lanes are many
 
 
 class Gate(Record):
@@ -77,9 +77,10 @@ def shares(bounds: dict[int, int], gave: dict[int, int]) -> dict[int, int]:
     >>> shares({1: 100, 2: 100, 3: 2}, {1: 40})
     {1: 60, 2: 4, 3: 2}
     """
-    if len(bounds) == 1:
+    if len(bounds) < 2:
         return dict(bounds)
-    return {lane: min(most, max(FEW, gave.get(lane, 0) * 3 // 2)) for lane, most in bounds.items()}
+    few = min(FEW, 1 + max(bounds.values()) // len(bounds))
+    return {lane: min(most, max(few, gave.get(lane, 0) * 3 // 2)) for lane, most in bounds.items()}
 
 
 def place_of(job: Job) -> tuple[int, int]:
