@@ -58,8 +58,21 @@ def test_one_object(ask: Any, words: str) -> None:
 
 def test_queues_and_workers(ask: Any) -> None:
     assert sorted(ask("queue", "list", "--json")[0]) == sorted(fields("## `queuectl queue list --json`"))
+    ask("limit", "set", "api", "--parallel", "2")
+    assert list(ask("limit", "list", "--json")[0]) == fields("## `queuectl limit list --json`")
     ask("worker", "start", "--background")
     try:
         assert list(ask("worker", "list", "--json")[0]) == fields("## `queuectl worker list --json`")
     finally:
         ask("worker", "stop")
+
+
+def test_what_is_looked_after(ask: Any, tmp_path: Path) -> None:
+    ask("schedule", "add", "nightly", "0 3 * * *", "--", "true")
+    assert list(ask("schedule", "list", "--json")[0]) == fields("## `queuectl schedule list --json`")
+    subprocess.run([str(Path(PROGRAM).with_name("fspl")), "queue-init", "-q", str(tmp_path / "packets")], timeout=30, check=True)
+    ask("spool", "attach", "packets", "--", "cat")
+    assert list(ask("spool", "list", "--json")[0]) == fields("## `queuectl spool list --json`")
+    assert list(ask("doctor", "--json")[0]) == fields("## `queuectl doctor --json`")
+    assert list(ask("store", "check", "--json")["jobs"]) == fields("## `queuectl store check --json`")
+    assert list(ask("edit", "2", "--priority", "3", "--json")) == list(ask("rerun", "1", "--json")) == fields("## A job")
