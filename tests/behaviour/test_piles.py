@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from queuectl import Queue, clock, codec, limits
 from queuectl.bulk import BulkAdd
 from queuectl.lifecycle import Finished
-from queuectl.model import Job, Options, Outcome, Query, Serving, Shell
+from queuectl.model import Job, Options, Outcome, Query, Serving, Shell, Spec
 from queuectl.schedule import Backoff
-from queuectl.store.claim import FEW, Claim
+from queuectl.store.claim import Claim
 from queuectl.workers import own_row
 
 
@@ -70,30 +71,67 @@ def test_jobs_start_in_the_same_order_however_many_lanes_they_stand_in(queue: Qu
         waiting = [job for job in waiting if job.number not in expected]
 
 
-@pytest.mark.parametrize(("lanes", "each"), [(30, 20), (40, 6)])
-def test_of_many_lanes_few_jobs_are_read_that_do_not_start(
-    queue: Queue, lanes: int, each: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: Counter[str] = Counter()
+@pytest.fixture
+def read(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often claims read lanes, and how many jobs."""
+    found: Counter[str] = Counter()
     kind = type(queue.store.new_claim(0, 0))
     plain = kind._read
 
-    def counted(claim: Claim, asked: dict[int, int]) -> dict[int, list[Job]]:
-        found = plain(claim, asked)
-        read["jobs"] += sum(len(jobs) for jobs in found.values())
-        read["times"] += 1
-        return found
+    def counted(claim: Claim, lanes: list[int]) -> None:
+        plain(claim, lanes)
+        found["jobs"] += sum(len(claim._found[lane]) for lane in lanes)
+        found["times"] += 1
 
     monkeypatch.setattr(kind, "_read", counted)
-    worker = queue.store.add_worker(own_row(1, Serving()))
-    for _ in range(lanes):
+    return found
+
+
+def piles(queue: Queue, many: int, each: int) -> None:
+    for _ in range(many):
         queue.add_many(["true"] * each)
+
+
+def keys(queue: Queue, many: int, each: int) -> None:
+    """Each has a lane of its own, and they take turns."""
+    queue.add_many([Spec(work=Shell("true"), limit_key=f"key-{n % many}") for n in range(many * each)])
+
+
+# What fills the lanes, how many a claim wants; how many reads it takes at most, and how many jobs are read for each that starts.
+CROWDS = [
+    *[(piles, 30, 20, 50, 4, 2.5), (piles, 40, 6, 60, 6, 3.0), (piles, 3, 200, 100, 2, 2.0)],
+    *[(keys, 20, 20, 50, 2, 2.5), (keys, 100, 1, 60, 2, 2.0), (keys, 100, 6, 60, 2, 3.5)],
+]
+
+
+@pytest.mark.parametrize(("fill", "lanes", "each", "wanted", "times", "share"), CROWDS)
+def test_of_many_lanes_few_jobs_are_read_that_do_not_start(
+    queue: Queue,
+    fill: Callable[[Queue, int, int], None],
+    lanes: int,
+    each: int,
+    wanted: int,
+    times: int,
+    share: float,
+    read: Counter[str],
+) -> None:
+    worker = queue.store.add_worker(own_row(1, Serving()))
+    fill(queue, lanes, each)
     numbers: list[int] = []
     claims = 0
-    while jobs := some_claimed(queue, worker, 60):
+    while jobs := some_claimed(queue, worker, wanted):
         numbers += [job.number for job in jobs]
         claims += 1
     assert numbers == sorted(numbers)
     assert len(numbers) == lanes * each
-    assert read["jobs"] < claims * (FEW * lanes + 3 * 60), "all that a claim wants was read of each lane"
-    assert read["times"] < claims * 7
+    assert read["times"] <= claims * times
+    assert read["jobs"] <= len(numbers) * share
+
+
+def test_lanes_whose_limit_is_reached_are_not_read_on(queue: Queue, read: Counter[str]) -> None:
+    limits.set_queue(queue, "default", parallel=5)
+    piles(queue, 40, 3)
+    worker = queue.store.add_worker(own_row(1, Serving()))
+    assert len(some_claimed(queue, worker, 100)) == 5
+    assert read["times"] <= 3
+    assert not some_claimed(queue, worker, 100)

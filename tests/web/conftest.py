@@ -99,16 +99,17 @@ class Server:
         return self.log.read_text() if self.log.exists() else ""
 
     def pids(self, module: str) -> list[int]:
-        """The processes of this server that run a module."""
-        found = []
+        """The processes of this server that run a module; not what one of them has just forked, to become a job."""
+        parents = {}
         for pid in marked(f"QUEUECTL_TEST={self.folder}\0".encode()):
             try:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
             except OSError:
                 continue
             if module.encode() in command:
-                found.append(pid)
-        return found
+                parents[pid] = parent
+        return [pid for pid, parent in parents.items() if parent not in parents]
 
     @property
     def web(self) -> int:

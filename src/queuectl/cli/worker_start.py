@@ -64,8 +64,11 @@ def _take_app(name: str) -> None:
 def _background(place: Place, command: list[str], count: int) -> int:
     """Start a keeper that belongs to no terminal, and return when its workers run."""
     log = os.path.join(place.run, "worker.log")
-    if os.path.exists(log) and os.path.getsize(log) > LOG_MAX:
-        os.replace(log, log + ".1")
+    try:
+        if os.stat(log).st_size > LOG_MAX:
+            os.replace(log, log + ".1")
+    except FileNotFoundError:
+        pass  # there is none yet, or another start has just put it aside
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, files.FILE_MODE)
     actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, fd, 1), (os.POSIX_SPAWN_DUP2, fd, 2)]
     with the_queue() as queue:

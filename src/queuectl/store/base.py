@@ -48,7 +48,7 @@ class Store(Engine):
         self.lock = RLock()
         self.sums = Sums()
         self._lanes: dict[tuple[str, str], int] = {}
-        self.gave: dict[int, int] = {}  # jobs that the last claim here has taken of each lane
+        self.gave: dict[int, float] = {}  # each lane's share in what the last claim here wanted
 
     # ------------------------------------------------------------ transactions
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from .base import Store
 
 BURST_US = 50_000  # a limited rate may catch up so much: starts that were due while the worker was busy or asleep
-FEW = 4  # jobs that are asked of a lane of which nobody knows better; fewer where lanes are many
+SPARE = 64  # jobs that a claim may read for nothing, of all lanes together: that costs less than asking a server once more
+RAISE = 4  # a lane that comes behind one of which more is needed is asked so many times as much
 
 
 class Gate(Record):
@@ -70,17 +71,18 @@ def after_starts(gate: Gate, starts: int, now: int) -> int:
     return begin + starts * gate.interval_us
 
 
-def shares(bounds: dict[int, int], gave: dict[int, int]) -> dict[int, int]:
-    """How many jobs are asked of each lane at first: somewhat more than it gave the last time. All that a claim wants might
-    come from any of them, but of many lanes it comes from few, and what is read for nothing is locked for nothing on a server.
+def shares(bounds: dict[int, int], gave: dict[int, float], wanted: int) -> dict[int, int]:
+    """How many jobs are asked of each lane at first: somewhat more than its share the last time, of a new one a few. All that a
+    claim wants might come from any of them, but of many lanes it comes from few; and what is read for nothing is, on a server,
+    locked for nothing.
 
-    >>> shares({1: 100, 2: 100, 3: 2}, {1: 40})
-    {1: 60, 2: 4, 3: 2}
+    >>> shares({1: 100, 2: 100, 3: 2, 4: 100}, {1: 0.4}, 100)
+    {1: 61, 2: 16, 3: 2, 4: 16}
     """
     if len(bounds) < 2:
         return dict(bounds)
-    few = min(FEW, 1 + max(bounds.values()) // len(bounds))
-    return {lane: min(most, max(few, gave.get(lane, 0) * 3 // 2)) for lane, most in bounds.items()}
+    few = max(2, SPARE // len(bounds))  # of one it could not be told whether there are others
+    return {lane: min(most, max(few, int(gave.get(lane, 0.0) * wanted * 1.5) + 1)) for lane, most in bounds.items()}
 
 
 def place_of(job: Job) -> tuple[int, int]:
@@ -98,7 +100,9 @@ class Claim:
         self._room: dict[Gate, int] = {}
         self._gates: dict[int, list[Gate]] = {}  # of each lane
         self._newest: int | None = None  # what is newer is left
-        self._found: dict[int, list[Job]] = {}  # in each lane that was read
+        self._asked: dict[int, int] = {}  # how many jobs of each lane, at most
+        self._found: dict[int, list[Job]] = {}  # of each lane
+        self._short: list[int] = []  # lanes that had fewer than could start
         self.opens_us: int | None = None  # when the first gate that is closed by its rate opens
 
     def pick(self, free: int, ahead: int, serving: Serving) -> list[Job]:
@@ -107,55 +111,69 @@ class Claim:
         for row in rows:
             self._gates[row[0]] = open_gates(row)
         self._newest = serving.newest
-        return self._until_careful(self._first(self._bounds(rows, free + ahead, serving), free + ahead), free)
+        picked = self._until_careful(self._first(self._bounds(rows, free + ahead, serving), free + ahead), free)
+        self._note(picked, free + ahead)
+        return picked
 
     def _bounds(self, rows: list[tuple[Any, ...]], wanted: int, serving: Serving) -> dict[int, int]:
         """How many jobs of each lane may start, of so many; of the others none."""
         bounds = {row[0]: min([wanted, serving.room(row[3]), *map(self._room_of, self._gates[row[0]])]) for row in rows}
         return {lane: most for lane, most in bounds.items() if most > 0}
 
+    def _note(self, picked: list[Job], wanted: int) -> None:
+        """What each lane's share was, for the next claim."""
+        gave: dict[int, float] = {}
+        for job in picked:
+            gave[job.lane] = gave.get(job.lane, 0.0) + 1 / wanted
+        self._store.gave = gave or self._store.gave
+
     def _first(self, bounds: dict[int, int], wanted: int) -> list[Job]:
         """So many jobs, no more of a lane than its bound. Of a lane whose jobs are all among them as far as they were read, more
-        might be: it is read again, up to its bound, and with it of those that come next twice as many each time."""
-        asked = shares(bounds, self._store.gave)
-        self._found = self._read(asked)
+        might be: it is read on, and with it of those that come next twice as many each time."""
+        self._asked, self._found = shares(bounds, self._store.gave, wanted), {}
+        self._read([*bounds])
         at_once = 1
         while True:
-            picked, cut = self._merged(asked, bounds, wanted)
+            picked, cut = self._merged(bounds, wanted)
             if not cut:
-                break
-            whole = {lane: bounds[lane] for lane in cut[:at_once]}
-            asked |= whole
-            self._found |= self._read(whole)
+                return picked
+            for lane in cut[:at_once]:
+                more = wanted - len(picked) if lane == cut[0] else self._asked[lane] * (RAISE - 1)
+                self._asked[lane] = min(bounds[lane], self._asked[lane] + more)
+            self._read(cut[:at_once])
             at_once *= 2
-        lanes = [job.lane for job in picked]
-        self._store.gave = {lane: lanes.count(lane) for lane in set(lanes)}
-        return picked
 
-    def _read(self, asked: dict[int, int]) -> dict[int, list[Job]]:
-        """The first jobs of each of these lanes, so many."""
-        run, newest = self._store.run, self._newest
-        if newest is None:
-            return {lane: [Job(*job) for job in run(sql.READY_IN_LANE, (lane, most))] for lane, most in asked.items()}
-        return {lane: [Job(*job) for job in run(sql.READY_UNTIL, (lane, newest, most))] for lane, most in asked.items()}
+    def _read(self, lanes: list[int]) -> None:
+        """As many jobs of these lanes as are asked of them."""
+        for lane in lanes:
+            if self._newest is None:
+                rows = self._store.run(sql.READY_IN_LANE, (lane, self._asked[lane]))
+            else:
+                rows = self._store.run(sql.READY_UNTIL, (lane, self._newest, self._asked[lane]))
+            self._found[lane] = [Job(*row) for row in rows]
 
-    def _merged(self, asked: dict[int, int], bounds: dict[int, int], wanted: int) -> tuple[list[Job], list[int]]:
-        """The first of what was found that the gates have room for, and the lanes that have to be read further before one can go
-        on, those first that come first."""
-        found = self._found
-        cut = {lane: found[lane][-1] for lane, most in asked.items() if len(found[lane]) == most < bounds[lane]}
+    def _merged(self, bounds: dict[int, int], wanted: int) -> tuple[list[Job], list[int]]:
+        """The first of what was found that the gates have room for, and the lanes that have to be read on before one can go on,
+        those first that come first."""
+        found, room, picked = self._found, dict(self._room), []
+        cut = {lane: found[lane][-1] for lane, n in self._asked.items() if len(found[lane]) == n < bounds[lane]}
         jobs = sorted([job for some in found.values() for job in some], key=place_of)
-        room, picked = dict(self._room), []
+
+        def is_open(lane: int) -> bool:
+            return all(room[gate] > 0 for gate in self._gates[lane])
+
         for at, job in enumerate(jobs):
-            gates = self._gates[job.lane]
-            if all(room[gate] > 0 for gate in gates):
-                for gate in gates:
-                    room[gate] -= 1
+            if is_open(job.lane):
                 picked.append(job)
+                for gate in self._gates[job.lane]:
+                    room[gate] -= 1
             if len(picked) == wanted:
                 break
-            if cut.get(job.lane) is job:
-                return picked, list(dict.fromkeys(job.lane for job in jobs[at:] if job.lane in cut))
+            if cut.get(job.lane) is job and is_open(job.lane):
+                lanes = dict.fromkeys(job.lane for job in jobs[at:])
+                return picked, [lane for lane in lanes if lane in cut and is_open(lane)]
+        used_up = [lane for lane, n in self._asked.items() if len(found[lane]) < n and is_open(lane)]
+        self._short = used_up if len(picked) < wanted else []
         return picked, []
 
     def _room_of(self, gate: Gate) -> int:

@@ -60,14 +60,17 @@ class Marks:
         now_s = monotonic()
         self.full = now_s >= self.busy_until_s and self.full_look.allows(now_s)
 
-    def bindings(self, asked: dict[int, int], newest: int | None = None) -> tuple[Any, ...]:
-        """What READY is asked to find the first jobs of these lanes, so many of each."""
+    def bindings(
+        self, asked: dict[int, int], newest: int | None = None, behind: dict[int, tuple[int, int]] | None = None
+    ) -> tuple[Any, ...]:
+        """What READY is asked to find the first jobs of these lanes, so many of each, or the next `behind` those that are known."""
         pieces = []
         for lane, n in asked.items():
-            place = BEGINNING if self.full else self.of(lane)
-            if place != BEGINNING and not self.full_look.apart:
-                pieces.append((lane, *BEGINNING, place[0], n))
-            pieces.append((lane, *place, NO_BOUND, n))
+            mark = BEGINNING if self.full else self.of(lane)
+            place = behind.get(lane, BEGINNING) if behind else BEGINNING
+            if place < mark and not self.full_look.apart:
+                pieces.append((lane, *place, mark[0], n))
+            pieces.append((lane, *max(place, mark), NO_BOUND, n))
         return *map(list, zip(*pieces, strict=True)), NO_BOUND if newest is None else newest
 
     @property
@@ -95,7 +98,6 @@ class SharedClaim(Claim):
 
     _store: PostgresConnection
     _places: dict[int, str]  # of the rows of jobs that were read, by their numbers
-    _short: list[int]  # lanes with fewer jobs than were wanted
 
     def pick(self, free: int, ahead: int, serving: Serving) -> list[Job]:
         store = self._store
@@ -109,9 +111,9 @@ class SharedClaim(Claim):
         if any(self._gates.values()):
             rows = self._behind_locks(rows)
         self._newest, self._places = serving.newest, {}
-        first = self._first(self._bounds(rows, free + ahead, serving), free + ahead)
-        picked = self._until_careful(first, free)
-        if len(first) < free + ahead:
+        picked = self._until_careful(self._first(self._bounds(rows, free + ahead, serving), free + ahead), free)
+        self._note(picked, free + ahead)
+        if self._short:
             self._look_again(picked)
         store.marks.move(picked)
         return picked
@@ -138,49 +140,44 @@ class SharedClaim(Claim):
 
     def _first(self, bounds: dict[int, int], wanted: int) -> list[Job]:
         """From the marks, or from the beginning."""
-        self._short = []
         if not bounds or not wanted:
             return []
         store, marks = self._store, self._store.marks
         marks.lanes = [*bounds] if set(bounds.values()) == {wanted} else []
-        if not store.expected.has(pg_sql.READY, marks.bindings(shares(bounds, store.gave), self._newest)):
+        if not store.expected.has(pg_sql.READY, marks.bindings(shares(bounds, store.gave, wanted), self._newest)):
             marks.decide()
         picked: list[Job] = []
         if not marks.full:
-            picked = self._seen(bounds, wanted)
+            picked = super()._first(bounds, wanted)
             if self._short:
                 marks.busy_until_s = 0.0
                 marks.full = marks.full_look.allows(monotonic())
         if marks.full:
-            picked = self._seen(bounds, wanted)
-            if len(picked) == wanted:
+            picked = super()._first(bounds, wanted)
+            if not self._short:
                 marks.busy_until_s = _turn_comes_s(store.ringer.workers)
         return picked
 
-    def _seen(self, bounds: dict[int, int], wanted: int) -> list[Job]:
-        """And where there were fewer than wanted."""
-        picked = super()._first(bounds, wanted)
-        self._short = [lane for lane, most in bounds.items() if len(picked) < wanted and len(self._found[lane]) < most]
-        return picked
-
-    def _read(self, asked: dict[int, int]) -> dict[int, list[Job]]:
-        """Ours to take. Two pieces of a lane may have brought twice as much as is wanted of it."""
+    def _read(self, lanes: list[int]) -> None:
+        """Ours to take. Two pieces of a lane may bring twice as much as is wanted of it. What is known is not read again."""
         store, marks = self._store, self._store.marks
-        bindings = marks.bindings(asked, self._newest)
-        rows = look(store, marks.full_look, pg_sql.READY, bindings) if marks.full else store.run(pg_sql.READY, bindings)
+        known = {lane: self._found[lane] for lane in lanes if self._found.get(lane)}
+        more = {lane: self._asked[lane] - len(known.get(lane, ())) for lane in lanes}
+        bindings = marks.bindings(more, self._newest, {lane: place_of(jobs[-1]) for lane, jobs in known.items()})
+        is_first_look = marks.full and not self._found
+        rows = look(store, marks.full_look, pg_sql.READY, bindings) if is_first_look else store.run(pg_sql.READY, bindings)
         self._places |= {row[0]: row[-1] for row in rows}
-        found: dict[int, list[Job]] = {lane: [] for lane in asked}
+        found: dict[int, list[Job]] = {lane: [] for lane in lanes}
         for row in rows:
             job = Job(*row[:-1])
             found[job.lane].append(job)
-        return {lane: sorted(jobs, key=place_of)[: asked[lane]] for lane, jobs in found.items()}
+        for lane, jobs in found.items():
+            self._found[lane] = known.get(lane, []) + sorted(jobs, key=place_of)[: more[lane]]
 
     def _look_again(self, picked: list[Job]) -> None:
         """There were fewer than wanted: `opens_us` says when to look for those that the mark or another's hands have hidden.
         Whoever has work to do looks soon; who has none asks first whether there is something."""
         short, found = self._short, [job.number for jobs in self._found.values() for job in jobs]
-        if not short:
-            return
         newest = NO_BOUND if self._newest is None else self._newest
         if not self._store.marks.full:
             at = self._now + max(0, round((self._store.marks.full_look.next_s - monotonic()) * 1e6))

@@ -199,7 +199,7 @@ class PostgresStore(PostgresConnection):
         is_due = self._due is not None and self._due <= clock.now_us()  # what is made ready waits for others, and spoils READY
         marks.decide()
         if ready and not is_due and lanes and not (marks.full and marks.full_look.apart):
-            self.expect((pg_sql.READY, marks.bindings(shares(dict.fromkeys(lanes, wanted), self.gave))))
+            self.expect((pg_sql.READY, marks.bindings(shares(dict.fromkeys(lanes, wanted), self.gave, wanted))))
 
     def keep_lease(self, worker: int, lease_s: float) -> float | None:
         return self.leases.keep(worker, lease_s)

@@ -157,8 +157,7 @@ async def _wait(desk: Desk, operation: Operation, request: Request, given: dict[
 
 async def _ended(desk: Desk, job: Job, wait_s: float) -> Job:
     end, number, known = monotonic() + wait_s, job.number, job
-    changed = await desk.tail.watch(number)
-    try:
+    async with desk.tail.watching(number) as changed:
         while True:
             changed.clear()
             found: Job | None = await desk.service.read(lambda queue: queue.store.job(number))
@@ -171,8 +170,6 @@ async def _ended(desk: Desk, job: Job, wait_s: float) -> Job:
                     await changed.wait()
             except TimeoutError:
                 pass  # looked at once more
-    finally:
-        desk.tail.unwatch(number, changed)
 
 
 # ---------------------------------------------------------------- adding
@@ -274,12 +271,12 @@ async def _log(desk: Desk, operation: Operation, request: Request, given: dict[s
 
 
 async def _stream(desk: Desk, operation: Operation, request: Request, given: dict[str, Any]) -> Response:
+    job = None if operation.name == "events" else await desk.service.read(lambda queue: queue.get(given["id"]))
     if desk.tail.full:
         raise Refused(503, "too many streams are open", hint="close one, or try again")
-    if operation.name == "events":
+    if job is None:
         found = _events(desk, _last_event(request), bool(given.get("every")))
     else:
-        job = await desk.service.read(lambda queue: queue.get(given["id"]))
         found = logs.follow(desk.service, desk.tail, job, _last_event(request) or given.get("offset", 0))
     return StreamResponse(found, 200, {"X-Accel-Buffering": "no"}, "text/event-stream")
 

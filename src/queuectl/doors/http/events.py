@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
 
 from ... import bell, report, shown
 from ...saying import say
@@ -17,6 +18,7 @@ from ...store import sql
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from typing import Any, TypeAlias
 
     from ...queue import Queue
@@ -66,7 +68,7 @@ class Tail:
         self._service = service
         self._streams: set[Stream] = set()
         self._watched: dict[int, set[asyncio.Event]] = {}
-        self.logs_followed = 0
+        self._logs_followed = 0
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._rung = asyncio.Event()
@@ -125,23 +127,25 @@ class Tail:
             self._pages.pop(key, None)
             raise
 
-    async def watch(self, number: int) -> asyncio.Event:
-        """Set whenever this job may have changed."""
+    @asynccontextmanager
+    async def watching(self, number: int, follows_log: bool = False) -> AsyncIterator[asyncio.Event]:
+        """What is set whenever this job may have changed."""
         changed = asyncio.Event()
         self._watched.setdefault(number, set()).add(changed)
-        await self._begin()
-        return changed
-
-    def unwatch(self, number: int, changed: asyncio.Event) -> None:
-        watchers = self._watched.get(number, set())
-        watchers.discard(changed)
-        if not watchers:
-            self._watched.pop(number, None)
-        self._rest()
+        self._logs_followed += follows_log
+        try:
+            await self._begin()
+            yield changed
+        finally:
+            self._logs_followed -= follows_log
+            self._watched[number].discard(changed)
+            if not self._watched[number]:
+                del self._watched[number]
+            self._rest()
 
     @property
     def full(self) -> bool:
-        return len(self._streams) + self.logs_followed >= STREAMS_MAX
+        return len(self._streams) + self._logs_followed >= STREAMS_MAX
 
     async def _begin(self) -> None:
         if self._task is None:

@@ -112,10 +112,8 @@ async def follow(service: Service, tail: Tail, job: Job, offset: int) -> AsyncIt
     """What the log gets from a byte on, over all its runs, until the job has ended: messages of a stream."""
     path, number = output.log_path(service.place.logs, job), job.number
     loop = asyncio.get_running_loop()
-    changed = await tail.watch(number)
-    tail.logs_followed += 1
     quiet, look, look_max = 0.0, LOOK_S, ELSEWHERE_S_MAX if service.place.url else LOOK_S_MAX
-    try:
+    async with tail.watching(number, follows_log=True) as changed:
         while True:
             changed.clear()
             found = await service.read(lambda queue: _look(queue, job))
@@ -142,9 +140,6 @@ async def follow(service: Service, tail: Tail, job: Job, offset: int) -> AsyncIt
             if quiet > HEARTBEAT_S:
                 yield HEARTBEAT
                 quiet = 0.0
-    finally:
-        tail.logs_followed -= 1
-        tail.unwatch(number, changed)
 
 
 def _look(queue: Queue, job: Job) -> Job | None:
