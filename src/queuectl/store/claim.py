@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .base import Store
 
 BURST_US = 50_000  # a limited rate may catch up so much: starts that were due while the worker was busy or asleep
-SPARE = 64  # jobs that a claim may read for nothing, of all lanes together: that costs less than asking a server once more
+SPARE = 16  # jobs that a claim may read for nothing, of all lanes together: that costs less than asking a server once more
 RAISE = 4  # a lane that comes behind one of which more is needed is asked so many times as much
 
 
@@ -77,7 +77,7 @@ def shares(bounds: dict[int, int], gave: dict[int, float], wanted: int) -> dict[
     locked for nothing.
 
     >>> shares({1: 100, 2: 100, 3: 2, 4: 100}, {1: 0.4}, 100)
-    {1: 61, 2: 16, 3: 2, 4: 16}
+    {1: 61, 2: 4, 3: 2, 4: 4}
     """
     if len(bounds) < 2:
         return dict(bounds)
