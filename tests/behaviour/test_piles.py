@@ -100,7 +100,7 @@ def keys(queue: Queue, many: int, each: int) -> None:
 # What fills the lanes, how many a claim wants; how many reads it takes at most, and how many jobs are read for each that starts.
 CROWDS = [
     *[(piles, 30, 20, 50, 4, 2.5), (piles, 40, 6, 60, 6, 3.0), (piles, 3, 200, 100, 2, 2.0)],
-    *[(keys, 20, 20, 50, 3, 2.5), (keys, 100, 1, 60, 2, 2.0), (keys, 100, 6, 60, 2, 3.5)],
+    *[(keys, 20, 20, 50, 3, 3.0), (keys, 100, 1, 60, 2, 2.0), (keys, 100, 6, 60, 2, 3.5)],
 ]
 
 
