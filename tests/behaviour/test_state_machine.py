@@ -214,6 +214,8 @@ class QueueMachine(RuleBasedStateMachine):
         store = self.queue.store
         for look in (store.marks.full_look, store._due_look) if store.shared else ():
             eventually(lambda look=look: look.allows(monotonic()))
+        if store.shared:
+            store.marks.busy_until_s = 0.0
 
     def reported(self, job: Job, event: Any) -> Row | None:
         """Tell the store; the model's row when the run is still that worker's, None when it was fenced off."""
